@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define NS_PER_MS  1000000LL
-#define NS_PER_SEC 1000000000LL
+#define NS_PER_MS   1000000LL
+#define NS_PER_SEC  1000000000LL
 #define NO_DEADLINE INT64_MAX
 
 int64_t clock_mono(void); /* nanoseconds, CLOCK_MONOTONIC: deadlines */

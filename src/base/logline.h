@@ -24,13 +24,29 @@ struct log_field {
 	struct span text;
 	uint64_t num;
 };
-#define LS(k, s)  (struct log_field){ k, LF_SPAN, (s), 0 }
-#define LC(k, s)  (struct log_field){ k, LF_SPAN, span_str(s), 0 }
-#define LU(k, n)  (struct log_field){ k, LF_U64, SPAN_NONE, (uint64_t)(n) }
-#define LI(k, n)  (struct log_field){ k, LF_I64, SPAN_NONE, (uint64_t)(int64_t)(n) }
-#define LE(e)	  LC("error", (e)->text)
+#define LS(k, s)                                                                                   \
+	(struct log_field)                                                                         \
+	{                                                                                          \
+		k, LF_SPAN, (s), 0                                                                 \
+	}
+#define LC(k, s)                                                                                   \
+	(struct log_field)                                                                         \
+	{                                                                                          \
+		k, LF_SPAN, span_str(s), 0                                                         \
+	}
+#define LU(k, n)                                                                                   \
+	(struct log_field)                                                                         \
+	{                                                                                          \
+		k, LF_U64, SPAN_NONE, (uint64_t)(n)                                                \
+	}
+#define LI(k, n)                                                                                   \
+	(struct log_field)                                                                         \
+	{                                                                                          \
+		k, LF_I64, SPAN_NONE, (uint64_t)(int64_t)(n)                                       \
+	}
+#define LE(e) LC("error", (e)->text)
 #define log_event(level, event, ...)                                                               \
-	log_fields(level, event, (const struct log_field[]){ __VA_ARGS__ __VA_OPT__(, ) { 0 } })
+	log_fields(level, event, (const struct log_field[]){ __VA_ARGS__ __VA_OPT__(, ){ 0 } })
 void log_fields(enum log_level level, const char *event, const struct log_field *fields);
 
 #endif

@@ -10,11 +10,11 @@
 struct pool;
 
 struct pool *pool_new(const char *name, size_t max); /* NULL: out of memory */
-void pool_free(struct pool *p);			     /* NULL is fine */
+void pool_free(struct pool *p);                      /* NULL is fine */
 void *pool_get(struct pool *p, size_t len);
 void *pool_dup(struct pool *p, const void *bytes, size_t len);
-struct span pool_span(struct pool *p, struct span s);	 /* a copy; {NULL,0} when full */
-char *pool_cstr(struct pool *p, struct span s);		 /* a copy with a NUL behind it */
+struct span pool_span(struct pool *p, struct span s); /* a copy; {NULL,0} when full */
+char *pool_cstr(struct pool *p, struct span s);       /* a copy with a NUL behind it */
 char *pool_printf(struct pool *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* The dispatcher takes a mark, runs the handler, and goes back: handlers never free. */

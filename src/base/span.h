@@ -16,10 +16,10 @@ struct span {
 	size_t len;
 };
 
-#define SPAN(literal)	  ((struct span){ "" literal "", sizeof(literal) - 1 })
-#define SPAN_NONE	  ((struct span){ NULL, 0 })
-#define SPAN_FMT	  "%.*s"
-#define SPAN_ARG(s)	  (int)(s).len, (s).at ? (s).at : ""
+#define SPAN(literal) ((struct span){ "" literal "", sizeof(literal) - 1 })
+#define SPAN_NONE     ((struct span){ NULL, 0 })
+#define SPAN_FMT      "%.*s"
+#define SPAN_ARG(s)   (int)(s).len, (s).at ? (s).at : ""
 
 static inline struct span span_of(const void *at, size_t len)
 {
@@ -61,5 +61,8 @@ struct span span_split(struct span s, char sep, struct span *rest);
 /* Decimal digits only, no sign, the whole span, no overflow; false leaves *out untouched. */
 bool span_u64(struct span s, uint64_t *out);
 bool span_u32(struct span s, uint32_t *out);
+/* Length of the UTF-8 character that s begins with (RFC 3629: shortest form, no surrogates), 0 when
+ * it begins with none (or is empty). */
+size_t span_utf8(struct span s);
 
 #endif

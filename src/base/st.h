@@ -11,6 +11,7 @@
 #define BASE_ST_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 
 enum st {
 	ST_OK = 0,
@@ -44,14 +45,13 @@ const char *st_name(enum st st);
  * ST_NOSPACE or ST_NOMEM), and return st, so that a failure is one line:
  *	return fail(e, ST_IO, "log segment %s: write %zu bytes", name, n);
  * The text is cut at sizeof text - 1.  errno is preserved. */
-enum st fail(struct err *e, enum st st, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+enum st fail(struct err *e, enum st st, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* The same with errno's own words behind the sentence (": No space left on device"); ENOSPC and
  * EDQUOT give ST_NOSPACE, ENOMEM gives ST_NOMEM, anything else ST_IO. */
 enum st fail_errno(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Our own mistake or a broken promise of the machine: one line to standard error, then abort(). */
-[[noreturn]] void panic(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void panic(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
 #endif

@@ -17,7 +17,7 @@ struct urun {
 struct uset {
 	struct urun *runs;
 	uint32_t nruns, cap;
-	uint32_t count;	  /* how many numbers in all runs */
+	uint32_t count;    /* how many numbers in all runs */
 	uint32_t max_runs; /* 0: USET_RUNS_MAX */
 };
 #define USET_RUNS_MAX 1000000
