@@ -16,8 +16,9 @@ enum prop_type {
 	PT_LONG = 0x0003,    /* 32 bits */
 	PT_BOOLEAN = 0x000B, /* 0 or 1 */
 	PT_OBJECT = 0x000D,  /* a property list inside */
-	PT_I8 = 0x0014,	     /* 64 bits */
-	PT_UNICODE = 0x001F, /* UTF-8 here, no NUL at the end; bytes as received where a header is raw */
+	PT_I8 = 0x0014,      /* 64 bits */
+	PT_UNICODE =
+		0x001F, /* UTF-8 here, no NUL at the end; bytes as received where a header is raw */
 	PT_SYSTIME = 0x0040, /* 64 bits, nanoseconds since 1970 UTC here */
 	PT_BINARY = 0x0102,
 	PT_MV_LONG = 0x1003,
@@ -27,8 +28,8 @@ enum prop_type {
 	PT_MV_OBJECT = 0x100D
 };
 #define PROP_TAG(type, id) ((uint32_t)(id) << 16 | (uint32_t)(type))
-#define PROP_TYPE(tag)	   ((tag)&0xFFFFu)
-#define PROP_ID(tag)	   ((tag) >> 16)
+#define PROP_TYPE(tag)     ((tag)&0xFFFFu)
+#define PROP_ID(tag)       ((tag) >> 16)
 
 #define PLIST_MAX_BYTES (16u * 1024 * 1024) /* one list, nested ones included */
 #define PLIST_MAX_PROPS 4096
@@ -72,18 +73,23 @@ static inline struct plist_iter plist_iter(const struct plist *l)
 }
 bool plist_next(struct plist_iter *it, uint32_t *tag, struct span *raw_value);
 
-/* Writing: begin, puts in any order of tags, end.  Nested lists are begun inside.  Into a buf: over its
- * max (or over PLIST_MAX_*) buf->failed is set.  A tag put twice: the later one is dropped by an
- * assert (our mistake). */
+/* Writing: begin, puts in any order of tags, end.  Into a buf: over its max (or over PLIST_MAX_BYTES
+ * or PLIST_MAX_PROPS) out->failed is set, once, and everything after it does nothing.  A tag put
+ * twice, more puts than were announced, or a value of another type than its tag's is our own mistake
+ * (assert).  Between pw_begin and pw_end nobody else may append to `out`. */
 struct pw {
 	struct buf *out;
-	size_t start;	/* offset of this list in out */
-	uint32_t count;
+	size_t start;   /* offset of this list in out */
+	uint32_t count; /* properties so far */
 	size_t dir_cap; /* room reserved for the directory */
 	struct pw *parent;
+	bool busy; /* a nested list is being written */
 };
 /* `props` = how many properties at most will be put (reserves the directory). */
 void pw_begin(struct pw *w, struct buf *out, size_t props);
+/* A nested list, written in place as the PT_OBJECT `tag` of `w`: until pw_end(inner) nothing is put
+ * into w. */
+void pw_begin_object(struct pw *w, uint32_t tag, struct pw *inner, size_t props);
 void pw_u32(struct pw *w, uint32_t tag, uint32_t v);
 void pw_u64(struct pw *w, uint32_t tag, uint64_t v); /* PT_I8 and PT_SYSTIME */
 void pw_bool(struct pw *w, uint32_t tag, bool v);
@@ -94,11 +100,16 @@ void pw_mv_num(struct pw *w, uint32_t tag, const uint64_t *v, size_t n); /* PT_M
 /* An already built list as PT_OBJECT; n of them as PT_MV_OBJECT. */
 void pw_object(struct pw *w, uint32_t tag, struct plist v);
 void pw_mv_object(struct pw *w, uint32_t tag, const struct plist *v, size_t n);
-/* Copy one property (any type) from a list. */
+/* Copy one property (any type) from a list; nothing when the list hasn't got it. */
 void pw_copy(struct pw *w, const struct plist *from, uint32_t tag);
+/* Copy every property of the list whose tag was not put yet: how a row is changed. */
+void pw_merge(struct pw *w, const struct plist *from);
 void pw_end(struct pw *w);
 
-/* Text for people: "name(0x0037001F)=value", one a line; used by dumps and tests. */
+/* Text for people, one property a line: PR_SUBJECT(0x0037001F)="..."; what is inside a nested list
+ * has the outer names in front, with dots; bytes are hex, at most 64 of them.  Tags of the MAPI space;
+ * the second for either space. */
 void plist_dump(const struct plist *l, struct buf *out);
+void plist_dump_mailmsg(const struct plist *l, struct buf *out);
 
 #endif
