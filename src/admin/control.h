@@ -1,0 +1,23 @@
+/* control.h - a program's control socket: one question a connection, one answer.
+ *
+ * A Unix stream socket of mode 0600 in HOME/run.  The question is one line "verb text" or
+ * "verb json"; the answer is a report (report.h) up to the end of the connection, or a line
+ * "error: ..." .  Questions are at most 4 KiB, answers at most 64 MiB. */
+#ifndef ADMIN_CONTROL_H
+#define ADMIN_CONTROL_H
+
+#include "admin/report.h"
+#include "base/st.h"
+
+struct control_verb {
+	const char *name;
+	void (*run)(void *owner, struct report *out); /* in a fiber on the loop that listens */
+};
+
+/* Own loop.  A socket left behind by a dead program is replaced.  verbs must outlive the loop. */
+enum st control_listen(const char *path, const struct control_verb *verbs, size_t nverbs, void *owner,
+		       struct err *err);
+/* Blocking, outside any loop.  ST_NOTFOUND: nobody listens there; ST_BAD: the program's error words. */
+enum st control_ask(const char *path, const char *verb, bool json, struct buf *answer, struct err *err);
+
+#endif
