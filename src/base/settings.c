@@ -79,6 +79,19 @@ const struct setting settings[] = {
 
 	GROUP("The queue"),
 	PATH("queue_dir", "Mailroot/Vsi 1", "Folder of the virtual server: Queue, Pickup, Badmail, Filter."),
+	INT("queue_messages_max", 1000000, 100, 100000000, "",
+	    "Messages that may wait in the queue. With more, new ones are refused for now."),
+	INT("queue_fibers", 64, 1, 1024, "", "Messages of one queue that are worked on at a time."),
+	INT("queue_glitch_retry_s", 60, 1, 86400, "seconds",
+	    "Wait before another attempt after each of the first three failures of a message."),
+	INT("queue_retry_s", 900, 1, 86400, "seconds", "Wait before every attempt after those."),
+	INT("queue_expire_s", 172800, 60, 863913600, "seconds",
+	    "Age at which a message that could not be delivered is given up and reported to its sender."),
+
+	GROUP("The directory's cache"),
+	INT("directory_ttl_s", 60, 1, 86400, "seconds", "How long an address that was looked up is remembered."),
+	INT("directory_negative_ttl_s", 5, 1, 86400, "seconds", "How long it is remembered that an address does not exist."),
+	INT("directory_entries_max", 20000, 100, 10000000, "", "Addresses remembered by each event loop."),
 
 	GROUP("The store"),
 	INT("log_segment_bytes", 5 * MIB, MIB, GIB, "bytes", "Size of one transaction log file."),
