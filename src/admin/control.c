@@ -30,9 +30,10 @@ static enum st make_address(const char *path, struct sockaddr_un *sa, struct err
 {
 	*sa = (struct sockaddr_un){ .sun_family = AF_UNIX };
 	if (strlen(path) >= sizeof sa->sun_path)
-		return fail(err, ST_TOOBIG,
-			    "control socket %s: the path is longer than %zu bytes; choose a shorter home", path,
-			    sizeof sa->sun_path - 1);
+		return fail(
+			err, ST_TOOBIG,
+			"control socket %s: the path is longer than %zu bytes; choose a shorter home",
+			path, sizeof sa->sun_path - 1);
 	strcpy(sa->sun_path, path);
 	return ST_OK;
 }
@@ -81,9 +82,9 @@ static void gone(void *owner)
 
 static void accepted(void *owner, int fd)
 {
-	static const struct conn_limits limits = {
-		.in_max = QUESTION_MAX, .idle_ms = PATIENCE_MS, .write_ms = PATIENCE_MS
-	};
+	static const struct conn_limits limits = { .in_max = QUESTION_MAX,
+						   .idle_ms = PATIENCE_MS,
+						   .write_ms = PATIENCE_MS };
 	struct asker *a = calloc(1, sizeof *a);
 
 	if (!a || conn_new(fd, &limits, a, gone, &a->conn, NULL) != ST_OK) {
@@ -95,8 +96,8 @@ static void accepted(void *owner, int fd)
 	conn_serve(a->conn, serve, false);
 }
 
-enum st control_listen(const char *path, const struct control_verb *verbs, size_t nverbs, void *owner,
-		       struct err *err)
+enum st control_listen(const char *path, const struct control_verb *verbs, size_t nverbs,
+		       void *owner, struct err *err)
 {
 	struct sockaddr_un sa;
 	enum st st = make_address(path, &sa, err);
@@ -110,7 +111,8 @@ enum st control_listen(const char *path, const struct control_verb *verbs, size_
 	if (fd < 0)
 		return fail_errno(err, "control socket %s", path);
 	unlink(path);
-	if (bind(fd, (struct sockaddr *)&sa, sizeof sa) < 0 || chmod(path, 0600) < 0 || listen(fd, 64) < 0) {
+	if (bind(fd, (struct sockaddr *)&sa, sizeof sa) < 0 || chmod(path, 0600) < 0 ||
+	    listen(fd, 64) < 0) {
 		st = fail_errno(err, "control socket %s", path);
 		close(fd);
 		return st;
@@ -142,9 +144,10 @@ enum st control_ask(const char *path, const char *verb, bool json, struct buf *o
 	if (fd < 0)
 		return fail_errno(err, "control socket");
 	if (connect(fd, (struct sockaddr *)&sa, sizeof sa) < 0) {
-		st = errno == ENOENT || errno == ECONNREFUSED ?
-			     fail(err, ST_NOTFOUND, "nobody listens at %s: the server is not running", path) :
-			     fail_errno(err, "connect to %s", path);
+		st = errno == ENOENT || errno == ECONNREFUSED
+			     ? fail(err, ST_NOTFOUND,
+				    "nobody listens at %s: the server is not running", path)
+			     : fail_errno(err, "connect to %s", path);
 		close(fd);
 		return st;
 	}

@@ -15,9 +15,10 @@ struct control_verb {
 };
 
 /* Own loop.  A socket left behind by a dead program is replaced.  verbs must outlive the loop. */
-enum st control_listen(const char *path, const struct control_verb *verbs, size_t nverbs, void *owner,
-		       struct err *err);
+enum st control_listen(const char *path, const struct control_verb *verbs, size_t nverbs,
+		       void *owner, struct err *err);
 /* Blocking, outside any loop.  ST_NOTFOUND: nobody listens there; ST_BAD: the program's error words. */
-enum st control_ask(const char *path, const char *verb, bool json, struct buf *answer, struct err *err);
+enum st control_ask(const char *path, const char *verb, bool json, struct buf *answer,
+		    struct err *err);
 
 #endif

@@ -143,7 +143,9 @@ void report_span(struct report *r, const char *column, struct span value)
 	}
 	/* A terminal must not be steered by what a peer sent. */
 	for (size_t i = 0; i < value.len; i++)
-		buf_char(&r->cells, (unsigned char)value.at[i] < 0x20 || value.at[i] == 0x7f ? '?' : value.at[i]);
+		buf_char(&r->cells, (unsigned char)value.at[i] < 0x20 || value.at[i] == 0x7f
+					    ? '?'
+					    : value.at[i]);
 	buf_char(&r->cells, '\0');
 }
 
@@ -163,7 +165,8 @@ void report_num(struct report *r, const char *column, uint64_t value)
 void report_bool(struct report *r, const char *column, bool value)
 {
 	begin_value(r, column, false);
-	buf_str(r->json ? r->out : &r->cells, r->json ? (value ? "true" : "false") : (value ? "yes" : "no"));
+	buf_str(r->json ? r->out : &r->cells,
+		r->json ? (value ? "true" : "false") : (value ? "yes" : "no"));
 	if (!r->json)
 		buf_char(&r->cells, '\0');
 }

@@ -25,7 +25,9 @@ void report_open(struct report *r, struct buf *out, bool json);
 void report_close(struct report *r);
 /* facts: exactly one row, printed as lines. */
 void report_table(struct report *r, const char *name, bool facts);
-void report_row(struct report *r); /* begins the next row; every row has the same columns in the same order */
+void report_row(
+	struct report
+		*r); /* begins the next row; every row has the same columns in the same order */
 void report_span(struct report *r, const char *column, struct span value);
 void report_str(struct report *r, const char *column, const char *value);
 void report_num(struct report *r, const char *column, uint64_t value);

@@ -1,0 +1,155 @@
+/* options.c - the command line of the daemons. */
+#include "main/options.h"
+
+#include "main/version.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static void print_help(const char *program, const char *purpose, const struct option_row *rows)
+{
+	printf("%s: %s\n\nusage: %s [options]", program, purpose, program);
+	for (const struct option_row *r = rows; r->kind != OPT_END; r++)
+		if (!r->name)
+			printf(" %s", r->value);
+	printf("\n\n");
+	for (const struct option_row *r = rows; r->kind != OPT_END; r++) {
+		char left[64];
+
+		snprintf(left, sizeof left, "%s%s %s", r->name ? "--" : "", r->name ? r->name : "",
+			 r->value);
+		printf("  %-18s %s\n", left, r->meaning);
+	}
+	printf("  %-18s %s\n  %-18s %s\n  %-18s %s\n", "--help", "this text", "--version",
+	       "the version", "--man", "the manual page, in troff");
+}
+
+static void print_man(const char *program, const char *purpose, const struct option_row *rows)
+{
+	struct buf settings = BUF_MAX(1024 * 1024);
+
+	printf(".TH %s 8 \"\" \"Mailroot " MAILROOT_VERSION
+	       "\"\n.SH NAME\n%s \\- %s\n.SH SYNOPSIS\n.B %s\n[options]",
+	       program, program, purpose, program);
+	for (const struct option_row *r = rows; r->kind != OPT_END; r++)
+		if (!r->name)
+			printf(" %s", r->value);
+	printf("\n.SH OPTIONS\n");
+	for (const struct option_row *r = rows; r->kind != OPT_END; r++)
+		printf(".TP\n.B %s%s %s\n%s\n", r->name ? "\\-\\-" : "", r->name ? r->name : "",
+		       r->value, r->meaning);
+	config_man(&settings);
+	printf("%.*s.SH SEE ALSO\nmailroot(8), mailrootd(8), mailroot\\-store(8), mailroot\\-inet(8)\n",
+	       (int)settings.len, settings.at ? settings.at : "");
+	buf_free(&settings);
+}
+
+static const struct option_row *find(const struct option_row *rows, struct span name)
+{
+	for (const struct option_row *r = rows; r->kind != OPT_END; r++)
+		if (r->name && span_eq(name, span_str(r->name)))
+			return r;
+	return NULL;
+}
+
+__attribute__((noreturn)) static void refuse(const char *program, const char *what,
+					     const char *word)
+{
+	fprintf(stderr, "%s: %s: %s (see %s --help)\n", program, what, word, program);
+	exit(2);
+}
+
+static int read_fd(const char *program, const char *text)
+{
+	uint32_t n;
+
+	if (!span_u32(span_str(text), &n) || n > 65535)
+		refuse(program, "not a descriptor number", text);
+	return (int)n;
+}
+
+bool options_home(const char *given, char *out, size_t room)
+{
+	const char *home = given ? given : getenv("MAILROOT_HOME");
+	char here[4096] = "";
+	int n;
+
+	if (!home || !home[0])
+		home = "/var/lib/mailroot";
+	if (home[0] != '/' && !getcwd(here, sizeof here - 1))
+		return false;
+	n = snprintf(out, room, "%s%s%s", here, here[0] ? "/" : "", home);
+	return n > 0 && (size_t)n < room;
+}
+
+void options_read(struct options *o, const char *program, const char *purpose,
+		  const struct option_row *rows, int argc, char **argv)
+{
+	const char *home = NULL;
+	int i;
+
+	*o = (struct options){ .ready_fd = -1, .listen_fd = -1 };
+	for (i = 1; i < argc && argv[i][0] == '-'; i++) {
+		struct span value, name = span_split(span_skip(span_str(argv[i]), 2), '=', &value);
+		const struct option_row *row;
+		const char *text = value.at;
+
+		if (!strcmp(argv[i], "--help")) {
+			print_help(program, purpose, rows);
+			exit(0);
+		}
+		if (!strcmp(argv[i], "--version")) {
+			printf("%s " MAILROOT_VERSION "\n", program);
+			exit(0);
+		}
+		if (!strcmp(argv[i], "--man")) {
+			print_man(program, purpose, rows);
+			exit(0);
+		}
+		row = argv[i][1] == '-' ? find(rows, name) : NULL;
+		if (!row)
+			refuse(program, "unknown option", argv[i]);
+		if (!text && !(text = argv[++i]))
+			refuse(program, "the option needs a value", argv[i - 1]);
+		if (row->kind == OPT_HOME)
+			home = text;
+		else if (row->kind == OPT_READY_FD)
+			o->ready_fd = read_fd(program, text);
+		else
+			o->listen_fd = read_fd(program, text);
+	}
+	o->sockets = argv + i;
+	o->nsockets = argc - i;
+	if (o->nsockets > 0) {
+		const struct option_row *r = rows;
+
+		while (r->kind != OPT_END && r->kind != OPT_SOCKETS)
+			r++;
+		if (r->kind == OPT_END)
+			refuse(program, "unexpected word", argv[i]);
+	}
+	if (!options_home(home, o->home, sizeof o->home))
+		refuse(program, "the home's path is too long", home ? home : "$MAILROOT_HOME");
+}
+
+enum log_level options_log_level(const struct config *c)
+{
+	static const char *const names[] = { "debug", "info", "notice", "warn", "error" };
+	const char *wanted = config_str(c, "log_level");
+
+	for (int i = 0; i < 5; i++)
+		if (!strcmp(wanted, names[i]))
+			return (enum log_level)i;
+	return LOG_INFO;
+}
+
+void options_tell_ready(struct options *o)
+{
+	if (o->ready_fd < 0)
+		return;
+	if (write(o->ready_fd, "1", 1) < 0)
+		log_event(LOG_WARN, "nobody reads the ready descriptor");
+	close(o->ready_fd);
+	o->ready_fd = -1;
+}
