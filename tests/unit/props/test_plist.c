@@ -245,7 +245,7 @@ static void test_bad_lists_are_named(void **state)
 		{ "another version", 4, 0x00020004, "unknown version 2.0" },
 		{ "a flag of the future", 4, 0x01010004, "unknown version 1.1" },
 		{ "tags out of order", 8, 0x7FFF0003, "0x0e1b000b: out of order" },
-		{ "a tag twice", 8, PR_HASATTACH, "out of order" },
+		{ "a tag twice", 16, PR_SUBJECT, "out of order" },
 		{ "an unknown type", 8, 0x00370001, "0x00370001: unknown type" },
 		{ "a value in the directory", 12, 8, "outside the list" },
 		{ "a value at the end", 12, 65, "outside the list" },
