@@ -111,6 +111,10 @@ enum st exipc_reply_next(struct exipc_reply *r, int64_t deadline, struct err *er
 /* Give the block back.  Also ends interest in further replies.  Own loop, any context, once; a
  * zeroed or already freed reply is fine. */
 void exipc_reply_free(struct exipc_reply *r);
+/* Move the block out of *r: *out becomes a reply of its own without further replies, to be freed like any
+ * other, any time; r keeps its payload span (valid until *out is freed) and its interest in further
+ * replies, and no longer has a block.  False, and *out untouched, when r has none. */
+bool exipc_reply_take(struct exipc_reply *r, struct exipc_reply *out);
 
 /* ======================= the store's side ======================= */
 

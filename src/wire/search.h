@@ -12,14 +12,14 @@
 #define SEARCH_DEPTH_MAX 64
 
 enum search_op {
-	S_ALL = 1,   /* always true */
-	S_AND,	     /* kids */
-	S_OR,	     /* kids */
-	S_NOT,	     /* one kid */
-	S_UIDS,	     /* text: a serialized uset */
-	S_FLAG,	     /* num: a message_flag that must be set */
-	S_KEYWORD,   /* text: name that must be set */
-	S_RECENT,    /* member of the session's recent set, sent as S_UIDS by the client: not in programs */
+	S_ALL = 1, /* always true */
+	S_AND,     /* kids */
+	S_OR,      /* kids */
+	S_NOT,     /* one kid */
+	S_UIDS,    /* text: a serialized uset */
+	S_FLAG,    /* num: a message_flag that must be set */
+	S_KEYWORD, /* text: name that must be set */
+	S_RECENT, /* member of the session's recent set, sent as S_UIDS by the client: not in programs */
 	S_SIZE_OVER, /* num: RFC822.SIZE > num */
 	S_SIZE_UNDER,
 	S_DATE_BEFORE, /* internal date; num: days since 1970 of a calendar day, time and zone disregarded */
@@ -34,8 +34,8 @@ enum search_op {
 	S_BCC,
 	S_SUBJECT,
 	S_HEADER, /* name: field name; text: substring ("" = the field is there) */
-	S_BODY,	  /* text in decoded body parts */
-	S_TEXT,	  /* header or body */
+	S_BODY,   /* text in decoded body parts */
+	S_TEXT,   /* header or body */
 	S_MODSEQ, /* num: change number >= num */
 	S_OPS
 };

@@ -40,12 +40,12 @@ enum message_flag { MF_SEEN = 1, MF_ANSWERED = 2, MF_FLAGGED = 4, MF_DELETED = 8
 
 /* PR_WANT of IMAP_FETCH. */
 enum wire_want {
-	WANT_FLAGS = 1,	     /* IMAP_FLAGS KEYWORDS CHANGE_NUM */
-	WANT_DATE = 2,	     /* MESSAGE_DELIVERY_TIME */
-	WANT_SIZE = 4,	     /* MESSAGE_SIZE_EXTENDED */
+	WANT_FLAGS = 1,      /* IMAP_FLAGS KEYWORDS CHANGE_NUM */
+	WANT_DATE = 2,       /* MESSAGE_DELIVERY_TIME */
+	WANT_SIZE = 4,       /* MESSAGE_SIZE_EXTENDED */
 	WANT_ENVELOPE = 8,   /* IMAP_ENVELOPE */
 	WANT_STRUCTURE = 16, /* MIME_STRUCTURE */
-	WANT_BODY = 32,	     /* BODY_SCATTER STREAM_TAG MESSAGE_SIZE_EXTENDED HEADER_LENGTH */
+	WANT_BODY = 32,      /* BODY_SCATTER STREAM_TAG MESSAGE_SIZE_EXTENDED HEADER_LENGTH */
 };
 enum wire_store_mode { STORE_REPLACE, STORE_ADD, STORE_REMOVE };
 /* PR_OBJECT_KIND of DS_RESOLVE. */
@@ -77,15 +77,18 @@ struct wire_msg {
 #define WIRE_DEADLINE_MS 60000
 
 void wire_begin(struct wire_msg *m, size_t props);
+#define WIRE_REFUSAL_MAX 512u
+struct wire_answer {
+	struct exipc_reply reply;
+	struct plist list; /* the reply, or the current row of a rowset; never without a head */
+	size_t next;       /* offset of the next row in this reply */
+	uint8_t refusal[WIRE_REFUSAL_MAX]; /* a copy of the list that came with a failure */
+};
 /* Frees *m whatever comes.  Returns the store's status (ST_OK, ST_MORE for SASL, ST_NOTFOUND ...) with the
  * store's words in err, or the transport's: ST_GONE, ST_TIMEOUT (outcome unknown).  After ST_OK and
  * ST_MORE *answer holds the checked first list and must be freed with wire_answer_free(); after anything
- * else it needs no free (but answer->list is valid, maybe empty, until then: see wire_answer_free). */
-struct wire_answer {
-	struct exipc_reply reply;
-	struct plist list;  /* the reply, or the current row of a rowset */
-	size_t next;	    /* offset of the next row in this reply */
-};
+ * else there is nothing to free, and answer->list holds what the store said with its refusal (RETRY_MS,
+ * DOMAIN_LOCAL ...) as long as the answer stays where it is. */
 enum st wire_send(struct wire_msg *m, struct exipc_chan *chan, unsigned store_loop, enum wire_op op,
 		  struct wire_answer *answer, struct err *err);
 /* Step to the next row (the first row is in place after wire_send; an empty rowset gives ST_EOF at once:
@@ -99,6 +102,8 @@ void wire_answer_free(struct wire_answer *a); /* always safe, also on a zeroed o
 
 /* ---- scatter lists (PR_BODY_SCATTER) ---- */
 
+#define SCATTER_PAGE 4096u /* pages of the streaming file */
+
 struct scatter_run {
 	uint32_t page, pages;
 };
@@ -109,19 +114,50 @@ struct scatter {
 	const char *runs;
 };
 void scatter_write(struct buf *out, uint64_t len, const struct scatter_run *runs, uint32_t nruns);
+/* ST_BAD: not a scatter list, or its runs are not just as many pages as len needs.  The span must
+ * live as long as *out. */
 enum st scatter_read(struct span bytes, struct scatter *out, struct err *err);
 struct scatter_run scatter_run(const struct scatter *s, uint32_t i);
 
 /* ---- store's side ---- */
 
-/* Rows of one rowset gathered into replies of at most about 32 KiB (a larger row goes alone). */
+/* Rows of one rowset gathered into replies of at most about 32 KiB (a larger row goes alone).
+ *	struct wire_rows_out o;
+ *	wire_rows_begin(&o, rq);
+ *	while (...) {
+ *		wire_row_begin(&o, &w, 4);
+ *		pw_u32(&w, ...);
+ *		wire_row_end(&o, &w);
+ *	}
+ *	st = wire_rows_end(&o, ST_OK, &err);
+ * What a row points to in the engine (scatter lists) is pinned for its reply: with `mark` set,
+ * mark(owner) runs when the first row of a reply is begun, and release(what it returned) once the
+ * client freed that reply or is gone. */
 struct wire_rows_out {
 	struct exipc_request *rq;
 	struct buf bytes;
-	void (*release)(void *arg); /* made for each reply by mark(), see below; may be NULL */
+	void (*release)(void *arg); /* made for each reply by mark(), see above; may be NULL */
 	void *(*mark)(void *owner); /* called when a reply is begun: returns arg for its release */
 	void *owner, *arg;
-	enum st st; /* the first failure; later rows are dropped */
+	bool marked; /* arg belongs to the reply being gathered */
+	size_t row;  /* where the row being written begins */
+	enum st st;  /* the first failure; later rows are dropped */
 };
+
+void wire_rows_begin(struct wire_rows_out *o, struct exipc_request *rq);
+/* A row's list; at most `props` properties. */
+void wire_row_begin(struct wire_rows_out *o, struct pw *w, size_t props);
+/* May send a reply, so it may park.  ST_OK; ST_TOOBIG: this row is larger than a reply can be: it was
+ * dropped; ST_GONE: nobody listens any more. */
+enum st wire_row_end(struct wire_rows_out *o, struct pw *w);
+/* Throw away the row that was begun. */
+void wire_row_drop(struct wire_rows_out *o);
+/* The final reply: what is gathered and, when st is not ST_OK, the words of err.  Frees everything.
+ * What it returns is st, or the first failure of a row. */
+enum st wire_rows_end(struct wire_rows_out *o, enum st st, const struct err *err);
+
+/* One final reply without rows: a list (may be NULL), or the words of err. */
+void wire_reply(struct exipc_request *rq, enum st st, const struct buf *list,
+		const struct err *err);
 
 #endif
