@@ -96,6 +96,7 @@ enum st line_take(struct line_reader *r, struct span in, struct span *line, size
 		if (st != ST_OK)
 			return st;
 		in = span_skip(in, before);
+		*used = 0;
 	}
 	st = scan(r, in, line, used);
 	*used += before;
