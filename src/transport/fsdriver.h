@@ -20,12 +20,14 @@
 [[nodiscard]] enum st fsdriver_open(const char *dir, struct mailmsg_driver **out, struct err *err);
 void fsdriver_close(struct mailmsg_driver *d); /* no message of it is left; NULL is fine */
 
-/* F, once at start, while sessions may already commit: calls found() for every message that was there when it
- * began, oldest first; found() owns m (not loaded, size known).  Files begun and never committed are removed; damaged
- * ones are found at mailmsg_load().  A folder of any size costs 24 bytes a message while it runs. */
+/* F, once at start, while sessions may already commit: calls found() for every message that was there when the
+ * folder was opened, oldest first; size is the content's.  Files begun and never committed were removed by
+ * fsdriver_open(); damaged ones show at mailmsg_load().  A folder of any size costs 16 bytes a message until
+ * this is through. */
 [[nodiscard]] enum st fsdriver_enumerate(struct mailmsg_driver *d,
-					 void (*found)(void *arg, struct mailmsg *m), void *arg,
-					 struct err *err);
+					 void (*found)(void *arg, struct mailmsg_id id,
+						       uint64_t size),
+					 void *arg, struct err *err);
 
 struct fsdriver_stats {
 	uint64_t committed, removed, file_syncs, folder_syncs, side_files, discarded, badmail;

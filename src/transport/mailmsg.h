@@ -30,6 +30,12 @@ struct mailmsg_driver; /* transport/mailmsg_driver.h; the file-system driver: tr
 #define MAILMSG_ENVELOPE_MAX (8 * 1024 * 1024) /* one property stream */
 #define MAILMSG_GUID         16
 
+/* Names a message within its driver: when it was created (clock_real) and which one it was of its process. */
+struct mailmsg_id {
+	uint64_t time;
+	uint32_t count;
+};
+
 /* MP_MESSAGE_STATUS (Win32 metadata). */
 enum mailmsg_status {
 	MP_STATUS_SUCCESS = 0,
@@ -146,13 +152,23 @@ void mailmsg_free(struct mailmsg *m);
 
 /* ---- handling one: the queuing engine and its sinks ---- */
 
+/* A message that the driver keeps from earlier (fsdriver_enumerate, or after mailmsg_free): memory only,
+ * nothing is read before mailmsg_load().  ST_NOMEM. */
+[[nodiscard]] enum st mailmsg_reopen(struct mailmsg_driver *driver, struct mailmsg_id id,
+				     struct mailmsg **out, struct err *err);
+struct mailmsg_id mailmsg_id(const struct mailmsg *m);
 /* "MR_0123456789ABCDEF00000001": the name without its extension, for logs and the queue list. */
 #define MAILMSG_NAME_MAX 32
 const char *mailmsg_name(const struct mailmsg *m);
-/* F: read both property streams from the driver (no-op when they are in memory).  ST_CORRUPT: broken;
- * ST_NOTFOUND: the files are gone; ST_IO. */
+void mailmsg_id_name(struct mailmsg_id id, char out[static MAILMSG_NAME_MAX]);
+/* F: read both property streams from the driver (no-op when they are in memory).  ST_CORRUPT: the envelope is
+ * broken or the content has another length; ST_NOTFOUND: the files are gone; ST_IO, ST_NOMEM.  A broken live
+ * stream counts as none (everything is tried again, which harms nobody): see mailmsg_live_was_broken. */
 [[nodiscard]] enum st mailmsg_load(struct mailmsg *m, struct err *err);
-/* Drop the streams from memory and close the content; mailmsg_load() brings them back. */
+bool mailmsg_live_was_broken(const struct mailmsg *m);
+/* Bytes of content and streams held in memory: a small message keeps its content until unloaded. */
+size_t mailmsg_memory(const struct mailmsg *m);
+/* Drop content and streams from memory and close the content file; mailmsg_load() brings them back. */
 void mailmsg_unload(struct mailmsg *m);
 /* The checked property stream itself (loaded). */
 struct plist mailmsg_props(const struct mailmsg *m);
@@ -164,10 +180,11 @@ struct plist mailmsg_props(const struct mailmsg *m);
 /* F: replace the live stream; durable when ST_OK. */
 [[nodiscard]] enum st mailmsg_put_live(struct mailmsg *m, const struct mailmsg_live *live,
 				       struct err *err);
-/* F: read content; opens it when needed (AQ counts, see mailmsg_close).  *got is short only at the end. */
+/* F: read content; opens the file when needed.  *got is short only at the end.  ST_IO, ST_NOTFOUND. */
 [[nodiscard]] enum st mailmsg_read(struct mailmsg *m, uint64_t offset, void *out, size_t len,
 				   size_t *got, struct err *err);
-void mailmsg_close(struct mailmsg *m); /* the content's descriptor */
+bool mailmsg_is_open(const struct mailmsg *m); /* holds a descriptor */
+void mailmsg_close(struct mailmsg *m);
 /* F: a new message with the same content for some of the recipients (bifurcation).  *out is committed;
  * the old one is unchanged.  It has a guid of its own. */
 [[nodiscard]] enum st mailmsg_fork(struct mailmsg *m, struct mailmsg_envelope *env,

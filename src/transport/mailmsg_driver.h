@@ -10,12 +10,6 @@
 #include "base/buf.h"
 #include "transport/mailmsg.h"
 
-/* Names the message within its driver; the file-system driver makes the file name of it. */
-struct mailmsg_id {
-	uint64_t time;  /* clock_real at its creation */
-	uint32_t count; /* of this process */
-};
-
 struct mailmsg {
 	struct mailmsg_driver *driver;
 	struct mailmsg_id id;
@@ -24,6 +18,7 @@ struct mailmsg {
 	bool committed;    /* durable under its name */
 	bool failed;       /* a write failed: only free is left */
 	bool on_disk;      /* a temporary file exists (not committed yet) */
+	bool live_broken;  /* load found a live stream that is none */
 	int fd;            /* the content, or -1 */
 	uint64_t size;     /* octets of content, gathered ones included */
 	uint32_t crc;      /* CRC-32C of it */
