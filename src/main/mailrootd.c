@@ -4,7 +4,7 @@
 #include "base/config.h"
 #include "base/logline.h"
 #include "inet/services.h"
-#include "main/options.h"
+#include "admin/options.h"
 #include "main/supervise.h"
 
 #include <errno.h>

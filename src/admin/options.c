@@ -1,7 +1,7 @@
 /* options.c - the command line of the daemons. */
-#include "main/options.h"
+#include "admin/options.h"
 
-#include "main/version.h"
+#include "admin/version.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* options.h - the command line of the daemons: rows that give parsing, --help, --man and the checks. */
-#ifndef MAIN_OPTIONS_H
-#define MAIN_OPTIONS_H
+#ifndef ADMIN_OPTIONS_H
+#define ADMIN_OPTIONS_H
 
 #include "base/config.h"
 #include "base/logline.h"

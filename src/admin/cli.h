@@ -1,0 +1,68 @@
+/* cli.h - the administrator's command line: ONE table of commands (commands.c).
+ *
+ * `mailroot --help`, `mailroot COMMAND --help`, the manual page (`mailroot --man`), the argument counts and the
+ * dispatch come from the rows.  A command prints its answer to standard output (text, or JSON with
+ * --json), its errors to standard error, and returns the exit status: 0 done, 1 failed, 2 wrong usage,
+ * 3 the server is not running. */
+#ifndef ADMIN_CLI_H
+#define ADMIN_CLI_H
+
+#include "admin/report.h"
+#include "base/st.h"
+
+#define CLI_OPTIONS_MAX 6
+
+struct cli {
+	const char *home; /* absolute */
+	bool json;
+	const char *options
+		[CLI_OPTIONS_MAX]; /* values of the command's options by index in its row; NULL: not given */
+	char **args;
+	int nargs;
+};
+
+struct cli_option {
+	const char *name;
+	const char *value; /* NULL: a switch (its option's value is "" when given) */
+	const char *meaning;
+};
+
+struct cli_command {
+	const char *words; /* "user add" */
+	const char *args;  /* "ADDRESS" */
+	int args_min, args_max;
+	const char *meaning; /* one sentence */
+	int (*run)(struct cli *c);
+	struct cli_option options[CLI_OPTIONS_MAX];
+};
+
+extern const struct cli_command cli_commands[];
+extern const size_t cli_ncommands;
+
+/* The whole program. */
+int cli_main(int argc, char **argv);
+
+/* Print "mailroot: " and the sentence; returns the exit status for its code. */
+int cli_fail(const struct err *err);
+/* Print a finished report and free it. */
+int cli_print(struct buf *text);
+
+int cmd_init(struct cli *c);
+int cmd_status(struct cli *c);
+int cmd_ipc(struct cli *c);
+int cmd_queue(struct cli *c);
+int cmd_store(struct cli *c);
+int cmd_user_add(struct cli *c);
+int cmd_user_list(struct cli *c);
+int cmd_user_passwd(struct cli *c);
+int cmd_user_disable(struct cli *c);
+int cmd_user_enable(struct cli *c);
+int cmd_user_remove(struct cli *c);
+int cmd_domain_add(struct cli *c);
+int cmd_domain_list(struct cli *c);
+int cmd_domain_remove(struct cli *c);
+int cmd_alias_add(struct cli *c);
+int cmd_alias_list(struct cli *c);
+int cmd_alias_remove(struct cli *c);
+
+#endif
