@@ -19,10 +19,10 @@
 struct conn;
 
 struct conn_limits {
-	size_t in_max;	/* input buffer: the longest thing conn_line() can return (default 64 KiB) */
+	size_t in_max; /* input buffer: the longest thing conn_line() can return (default 64 KiB) */
 	size_t out_high; /* bytes of copied output that make a writer wait (default 64 KiB) */
-	int idle_ms;	/* no input for this long: fn runs and conn_input_state() is ST_TIMEOUT */
-	int write_ms;	/* the peer takes no byte for this long: the connection fails */
+	int idle_ms;     /* no input for this long: fn runs and conn_input_state() is ST_TIMEOUT */
+	int write_ms;    /* the peer takes no byte for this long: the connection fails */
 };
 
 /* Takes fd over (closed by conn).  ST_NOMEM leaves fd open and to the caller. */
@@ -76,7 +76,7 @@ bool conn_is_tls(const struct conn *c);
 const char *conn_tls_text(const struct conn *c);
 
 /* ---- about it ---- */
-const char *conn_peer(const struct conn *c);	/* "127.0.0.1:4711", "[::1]:4711" */
+const char *conn_peer(const struct conn *c);    /* "127.0.0.1:4711", "[::1]:4711" */
 const char *conn_peer_ip(const struct conn *c); /* "127.0.0.1", "::1" */
 const char *conn_local_ip(const struct conn *c);
 struct conn_stats {
@@ -88,8 +88,8 @@ void conn_get_stats(const struct conn *c, struct conn_stats *out);
 struct listener;
 /* Accept on an open listening socket; accept(owner, fd) runs on the loop and takes the fd.  When the
  * process is out of descriptors accepting pauses 100 ms and goes on. */
-enum st listener_new(int fd, void *owner, void (*accept)(void *owner, int fd), struct listener **out,
-		     struct err *err);
+enum st listener_new(int fd, void *owner, void (*accept)(void *owner, int fd),
+		     struct listener **out, struct err *err);
 void listener_free(struct listener *l); /* closes the socket */
 
 #endif

@@ -21,12 +21,18 @@
 struct loop;
 struct fiber;
 
+/* The first loop of a process makes it ignore SIGPIPE: sendfile(2) and OpenSSL have no flag for it. */
 enum st loop_new(const char *name, struct loop **out, struct err *err);
-void loop_free(struct loop *loop); /* not while it runs; its fibers must have ended */
+/* Not while it runs, its fibers must have ended, and no thread may still be inside a loop_post() to it:
+ * join those threads and call work_stop() first. */
+void loop_free(struct loop *loop);
+/* Make it this thread's loop before loop_run(), so that what must be called on the own loop
+ * (fibers, listeners, timers) can be set up by the thread that will run it.  loop_run() does it too. */
+void loop_enter(struct loop *loop);
 /* Run on the calling thread until loop_stop().  Returns when stopped and no fiber is runnable. */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop); /* any thread; async-signal-safe */
-struct loop *loop_self(void);	   /* the loop of this thread, or NULL */
+struct loop *loop_self(void);      /* the loop of this thread, or NULL */
 const char *loop_name(const struct loop *loop);
 
 /* Run fn(arg) on the loop, in the order posted, outside any fiber.  Any thread.  Never fails: the
@@ -38,9 +44,11 @@ void loop_post(struct loop *loop, void (*fn)(void *arg), void *arg);
 /* Start a fiber that runs fn(arg) at the loop's next turn.  Own loop.  ST_NOMEM; ST_BUSY when the
  * loop already runs FIBERS_MAX.  `name` is a literal, shown by loop_fibers(). */
 enum st fiber_spawn(const char *name, void (*fn)(void *arg), void *arg, struct err *err);
-#define FIBERS_MAX   20000
-#define FIBER_STACK  (64 * 1024)
+#define FIBERS_MAX  20000
+#define FIBER_STACK (64 * 1024)
 struct fiber *fiber_self(void); /* NULL outside a fiber */
+/* each(arg, name) for every fiber that has not ended.  Own loop. */
+void loop_fibers(void (*each)(void *arg, const char *name), void *arg);
 
 /* Sleep until somebody calls fiber_wake() on this fiber, or the deadline (clock_mono; NO_DEADLINE).
  * true: woken; false: the deadline passed.  A wake before the park is not lost (one is remembered).
@@ -60,7 +68,7 @@ bool fiber_queue_wait(struct fiber_queue *q, int64_t deadline);
 void fiber_queue_wake_one(struct fiber_queue *q);
 void fiber_queue_wake_all(struct fiber_queue *q);
 
-/* A fiber mutex, first come first served.  Zeroed = free. */
+/* A fiber mutex, first come first served.  Zeroed = free.  Not recursive (assert). */
 struct fiber_lock {
 	struct fiber *owner;
 	struct fiber_queue waiters;
@@ -92,8 +100,8 @@ struct watch {
 	void (*fn)(void *arg, unsigned events);
 	void *arg;
 	struct loop *loop;
-	bool dead;
 };
+/* ST_IO (epoll refuses the descriptor), ST_NOSPACE (too many watched), ST_NOMEM. */
 enum st loop_watch(struct watch *w, int fd, unsigned events, void (*fn)(void *arg, unsigned events),
 		   void *arg, struct err *err);
 void loop_unwatch(struct watch *w); /* does not close the descriptor */
@@ -105,9 +113,9 @@ void loop_unwatch(struct watch *w); /* does not close the descriptor */
  * calls before_sleep() on each: false means work came meanwhile and the loop must not sleep.  After
  * the sleep it calls after_sleep().  Own loop. */
 struct poller {
-	bool (*poll)(void *arg);	 /* true: did something */
+	bool (*poll)(void *arg);         /* true: did something */
 	bool (*before_sleep)(void *arg); /* may be NULL */
-	void (*after_sleep)(void *arg);	 /* may be NULL */
+	void (*after_sleep)(void *arg);  /* may be NULL */
 	void *arg;
 	struct poller *next;
 };
@@ -119,7 +127,7 @@ void loop_poller_remove(struct poller *p);
 /* Run fn(arg) on a pool thread while the calling fiber sleeps.  Own loop, inside a fiber.  The pool
  * is shared by the process: `threads` set once by work_start() (default 4). */
 void work_start(unsigned threads);
-void work_stop(void); /* waits for what runs */
+void work_stop(void); /* waits for what is queued and runs; a later work_run() starts it anew */
 void work_run(void (*fn)(void *arg), void *arg);
 /* The same without waiting: done(arg) is posted to the calling loop afterwards (may be NULL). */
 void work_submit(void (*fn)(void *arg), void *arg, void (*done)(void *arg));
@@ -131,5 +139,7 @@ struct loop_stats {
 	int64_t busy_ns;
 };
 void loop_stats(const struct loop *loop, struct loop_stats *out); /* any thread, approximate */
+int64_t loop_now(
+	const struct loop *loop); /* clock_mono() of this turn, without asking.  Own loop. */
 
 #endif
