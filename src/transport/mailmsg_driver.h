@@ -18,6 +18,8 @@ struct mailmsg {
 	bool committed;    /* durable under its name */
 	bool failed;       /* a write failed: only free is left */
 	bool on_disk;      /* a temporary file exists (not committed yet) */
+	bool renamed;      /* it has its final name (but is not known to be durable) */
+	bool live_aside;   /* the live stream is in a side file */
 	bool live_broken;  /* load found a live stream that is none */
 	int fd;            /* the content, or -1 */
 	uint64_t size;     /* octets of content, gathered ones included */
