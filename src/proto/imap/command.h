@@ -20,6 +20,7 @@
 
 /* ---- limits ---- */
 
+#define IMAP_TAG_MAX      256
 #define IMAP_LINE_MAX     65536u /* octets of a command, literals not counted */
 #define IMAP_LITERALS_MAX 65536u /* octets of all its gathered literals together */
 #define IMAP_DEPTH_MAX    50     /* parentheses, NOT, OR, body parts */
@@ -324,7 +325,8 @@ struct imap_select { /* SELECT, EXAMINE */
 };
 struct imap_create {
 	struct span mailbox;
-	uint32_t use; /* IMAP_USE_... of (USE (...)) */
+	uint32_t use;     /* IMAP_USE_... of (USE (...)) */
+	bool use_unknown; /* another one was asked for as well: NO [USEATTR] (RFC 6154 section 3) */
 };
 struct imap_rename {
 	struct span from, to;

@@ -7,9 +7,9 @@
 
 #include "base/pool.h"
 
-/* One pattern out of a reference and a mailbox argument: the reference is a prefix, which ends in
- * a delimiter or gets none, unless the argument begins with the delimiter (then it stands alone,
- * without that delimiter).  In the pool; the absent span when that is full. */
+/* One pattern out of a reference and a mailbox argument: the reference is put in front as it is, unless
+ * the argument begins with the delimiter: then it stands alone, without that delimiter.  In the
+ * pool; the absent span when that is full. */
 struct span imap_list_join(struct pool *pool, struct span reference, struct span pattern,
 			   char delim);
 

@@ -69,7 +69,8 @@ struct imap_reader {
 		literals_max; /* may be lowered between commands (before authentication) */
 	/* The rest belongs to the reader. */
 	uint32_t phase;
-	uint32_t scanned;             /* input octets of this command that hold nothing new */
+	uint32_t segment; /* where in the input the text behind the last literal begins */
+	uint32_t scanned; /* up to where there is nothing new; past the input inside a literal */
 	uint32_t literals, nliterals; /* octets and number of gathered literals so far */
 	uint64_t discard;             /* octets of an unwanted literal still to come */
 	uint64_t skipped;             /* octets of a refused line so far */
@@ -88,8 +89,12 @@ enum imap_read imap_read(struct imap_reader *r, enum imap_state state, struct sp
 
 /* The session has read the whole message of the APPEND. */
 void imap_reader_streamed(struct imap_reader *r);
-/* The session does not want it.  false: it is on its way and too long to be thrown away. */
+/* The session does not want it, and has neither said "+" nor read any of it.  false: it is on its way
+ * and too long to be thrown away. */
 bool imap_reader_refuse(struct imap_reader *r);
+/* The session gives up in the middle, with `left` octets of the message still unread; they and the
+ * end of the line are thrown away by the next calls.  No IMAP_READ_COMMAND follows.  false: as above. */
+bool imap_reader_abandon(struct imap_reader *r, uint64_t left);
 
 /* "tag BAD FETCH: text\r\n" */
 void imap_put_bad(struct buf *out, const struct imap_result *res);

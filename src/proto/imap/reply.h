@@ -24,12 +24,15 @@ void imap_put_flags(struct buf *b, uint32_t system, const struct span *keywords,
 /* ---- whole lines, CR LF included ---- */
 
 enum imap_cond { IMAP_OK, IMAP_NO, IMAP_BAD, IMAP_BYE, IMAP_PREAUTH };
-/* "tag OK [code] text"; the absent tag is "*"; code is without brackets, NULL for none. */
+/* "tag OK [code] text"; the absent tag is "*"; code is without brackets, NULL for none.  What a text
+ * line cannot hold in `text` (controls, 8-bit octets) becomes '?'. */
 void imap_put_cond(struct buf *b, struct span tag, enum imap_cond cond, const char *code,
 		   const char *text);
 /* The same in two steps, for codes that are written piece by piece: "tag OK " ... " text\r\n". */
 void imap_put_cond_begin(struct buf *b, struct span tag, enum imap_cond cond);
 void imap_put_text_end(struct buf *b, const char *text);
+/* "* OK [UIDNEXT 4392] text": also UIDVALIDITY, UNSEEN, HIGHESTMODSEQ. */
+void imap_put_code_number(struct buf *b, const char *code, uint64_t n, const char *text);
 /* "* 12 EXISTS", RECENT, EXPUNGE */
 void imap_put_number(struct buf *b, uint32_t n, const char *what);
 /* "* CAPABILITY ..." */
