@@ -39,6 +39,7 @@ struct inet_protocol {
 	size_t session_size;     /* the session's struct begins with struct inet_session; zeroed */
 	const char *timeout_key; /* mailroot.conf: seconds of silence */
 	bool login_timeout;      /* login_timeout_s holds until inet_logged_on() */
+	size_t in_max;           /* conn_limits.in_max of its connections; 0: the default */
 	const char *
 		busy_line; /* told to a connection over a limit, with CR LF; not under implicit TLS */
 	/* F: there is input, or the connection's state changed, or it was kicked; the first time to greet.
@@ -65,7 +66,7 @@ struct inet_session {
 	/* private */
 	struct inet_session *next, *prev;
 	struct in6_addr ip;
-	bool greeted;
+	struct conn_stats seen; /* of it, what is in the counters */
 };
 
 /* Has the host begun to stop?  The session says bye and closes. */
@@ -178,6 +179,7 @@ struct inet_host {
 	unsigned loops_ready, next_loop;
 	uint64_t next_id;
 	uint64_t sessions; /* on all loops */
+	struct timer patience;
 	void (*started)(void *arg, enum st st, const struct err *err);
 	void (*stopped)(void *arg);
 	void *arg;
