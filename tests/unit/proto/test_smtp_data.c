@@ -1,6 +1,7 @@
 /* The content of a message: dots, its one true end, and everything that only looks like it. */
 #include "base/buf.h"
 #include "proto/smtp/data.h"
+#include "proto/smtp/hops.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -157,12 +158,39 @@ static void chunks_are_looked_at_for_the_same_faults(void **state)
 	}
 }
 
+static void hops_are_counted(void **state)
+{
+	static const struct {
+		const char *name, *text;
+		unsigned received;
+	} tops[] = {
+		{ "none", "From: a\r\n\r\nReceived: no\r\n", 0 },
+		{ "two", "Received: a\r\n\tb\r\nRECEIVED: c\r\nTo: d\r\n\r\n", 2 },
+		{ "names that are longer or shorter",
+		  "X-Received: a\r\nReceive: b\r\nReceivedx: c\r\n", 0 },
+		{ "inside a folded line", "A: b\r\n Received: c\r\n", 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(tops) / sizeof(tops[0]); i++) {
+		for (size_t at = 0; at <= strlen(tops[i].text); at++) {
+			struct smtp_hops h = { 0 };
+
+			smtp_hops_look(&h, span_of(tops[i].text, at));
+			smtp_hops_look(&h, span_str(tops[i].text + at));
+			if (h.received != tops[i].received)
+				fail_msg("%s split at %zu: %u", tops[i].name, at, h.received);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(content),
 		cmocka_unit_test(every_short_text),
 		cmocka_unit_test(chunks_are_looked_at_for_the_same_faults),
+		cmocka_unit_test(hops_are_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
