@@ -25,21 +25,29 @@ struct conn_limits {
 	int write_ms;    /* the peer takes no byte for this long: the connection fails */
 };
 
-/* Takes fd over (closed by conn).  ST_NOMEM leaves fd open and to the caller. */
+/* Takes fd over (closed by conn), makes it non-blocking.  limits NULL: all defaults; copied.  A failure
+ * (ST_NOMEM, ST_NOSPACE, ST_IO) leaves fd open and to the caller. */
 enum st conn_new(int fd, const struct conn_limits *limits, void *owner, void (*gone)(void *owner),
 		 struct conn **out, struct err *err);
-/* Set what serves it; with `now` the first fiber starts at once (banner), else at the first input. */
+/* Set what serves it; with `now` the first fiber starts at once (banner; TLS from the first byte, where
+ * fn begins with conn_starttls()), else at the first input.  May be called again: the next run of the
+ * serving fiber uses the new fn.  When fn was started with conn_input_state() other than ST_OK and
+ * returns, the connection closes by itself: nothing can follow. */
 void conn_serve(struct conn *c, void (*fn)(void *owner), bool now);
 /* Run the serving function as if input had come (notifications); remembered while a fiber serves. */
 void conn_kick(struct conn *c);
-/* Orderly end: what is queued is flushed (bounded by write_ms), TLS close_notify, then gone(). */
+/* Orderly end: what is queued is flushed (bounded by write_ms), TLS close_notify, our end is closed, and
+ * for at most 2 s what the peer still sends is thrown away, so that a reset cannot overtake the last
+ * reply; then gone().  While a fiber serves all that begins when it returns; its later calls say ST_EOF
+ * (input) and ST_IO (output). */
 void conn_close(struct conn *c);
-/* At once: queued output is dropped. */
+/* At once: queued output is dropped.  While a fiber serves: as soon as it returns; its calls fail. */
 void conn_abort(struct conn *c);
 void conn_set_limits(struct conn *c, const struct conn_limits *limits);
 
 /* ---- input ---- */
-/* ST_OK: alive; ST_EOF, ST_TIMEOUT (idle), ST_IO. */
+/* ST_OK: alive; ST_EOF, ST_TIMEOUT (idle, or the deadline of a call passed), ST_IO, ST_NOMEM.  The end of
+ * the input is not the end of the output: replies may still be written. */
 enum st conn_input_state(const struct conn *c);
 struct span conn_input(const struct conn *c); /* unread bytes; valid until the next F call */
 void conn_consume(struct conn *c, size_t len);
@@ -68,11 +76,12 @@ void conn_flush(struct conn *c);
 enum st conn_drain(struct conn *c);
 
 /* ---- TLS ---- */
-/* F: flush, throw away plain input that came before the handshake (RFC 3207 section 4.2: nothing said
- * in the clear may be taken as said under TLS), then handshake as server. */
+/* F: drain, throw away plain input that came before the handshake (RFC 3207 section 4.2: nothing said
+ * in the clear may be taken as said under TLS), then handshake as server.  On failure (ST_IO, ST_TIMEOUT
+ * with the reason in err) the connection is broken in both directions. */
 enum st conn_starttls(struct conn *c, struct tls *tls, int64_t deadline, struct err *err);
 bool conn_is_tls(const struct conn *c);
-/* "TLSv1.3 TLS_AES_256_GCM_SHA384", or "" */
+/* "TLSv1.3 TLS_AES_256_GCM_SHA384", or ""; valid until the next call on this thread. */
 const char *conn_tls_text(const struct conn *c);
 
 /* ---- about it ---- */
@@ -86,10 +95,12 @@ void conn_get_stats(const struct conn *c, struct conn_stats *out);
 
 /* ---- listening ---- */
 struct listener;
-/* Accept on an open listening socket; accept(owner, fd) runs on the loop and takes the fd.  When the
- * process is out of descriptors accepting pauses 100 ms and goes on. */
+/* Accept on an open listening socket, which it takes over; accept(owner, fd) runs on the loop, outside any
+ * fiber, and takes the (non-blocking) fd.  When the process is out of descriptors accepting pauses 100 ms
+ * and goes on.  Several loops may each have a listener on a dup(2) of one socket: one of them is woken. */
 enum st listener_new(int fd, void *owner, void (*accept)(void *owner, int fd),
 		     struct listener **out, struct err *err);
-void listener_free(struct listener *l); /* closes the socket */
+void listener_free(
+	struct listener *l); /* closes the socket; may be called from accept(); NULL is fine */
 
 #endif

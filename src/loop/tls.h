@@ -10,12 +10,14 @@
 
 struct tls;
 
-/* PEM files; the key must belong to the certificate.  ST_BAD / ST_NOTFOUND say which file is wrong. */
+/* PEM files; the key must belong to the certificate and have no password.  ST_BAD, ST_NOTFOUND and
+ * ST_IO (may not be read) say which file is wrong. */
 enum st tls_server_new(const char *cert_file, const char *key_file, struct tls **out,
 		       struct err *err);
 void tls_free(struct tls *tls);
 /* Make a self-signed certificate (P-256, 10 years, SAN: the given host, localhost, 127.0.0.1) and
- * its key (mode 0600).  ST_EXISTS leaves existing files alone. */
+ * its key (mode 0600).  The folders must exist.  ST_EXISTS leaves existing files alone; ST_BAD: no
+ * host name.  On any failure neither file is left behind. */
 enum st tls_self_signed(const char *cert_file, const char *key_file, const char *host,
 			struct err *err);
 
