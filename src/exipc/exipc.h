@@ -29,12 +29,12 @@
 #include "base/st.h"
 #include "loop/loop.h"
 
-#define EXIPC_SECTION	    32768u
-#define EXIPC_RING_ENTRIES  256u  /* per direction and pair */
-#define EXIPC_HEAP_SECTIONS 64u	  /* per direction and pair: 2 MiB, touched as used */
-#define EXIPC_BLOCK_MAX	    (1024u * 1024u - 64u) /* one payload: contiguous sections */
-#define EXIPC_BULK_MAX	    8u	  /* sections that may ride on one request */
-#define EXIPC_LOOPS_MAX	    8u	  /* of either process */
+#define EXIPC_SECTION       32768u
+#define EXIPC_RING_ENTRIES  256u /* per direction and pair */
+#define EXIPC_HEAP_SECTIONS 64u  /* per direction and pair: 2 MiB, touched as used */
+#define EXIPC_BLOCK_MAX     (1024u * 1024u - 64u) /* one payload: contiguous sections */
+#define EXIPC_BULK_MAX      8u                    /* sections that may ride on one request */
+#define EXIPC_LOOPS_MAX     8u                    /* of either process */
 
 /* ======================= the client's side (inet, fs, admin) ======================= */
 
@@ -43,9 +43,9 @@ struct exipc_chan;   /* one client loop's end of it: only on that loop */
 
 struct exipc_client_options {
 	const char *socket_path; /* HOME/run/exipc */
-	const char *name;	 /* "inet", "admin", ...: decides the role, with the credentials */
-	uint32_t version;	 /* WIRE_VERSION */
-	struct loop **loops;	 /* every loop that will call */
+	const char *name;        /* "inet", "admin", ...: decides the role, with the credentials */
+	uint32_t version;        /* WIRE_VERSION */
+	struct loop **loops;     /* every loop that will call */
 	unsigned nloops;
 	/* On loops[0], after each (re)binding and after each loss; may be NULL.  bound: all channels are
 	 * ready.  Not called from within exipc_client_new. */
@@ -58,7 +58,10 @@ struct exipc_client_options {
 /* Starts binding in the background and returns.  Call on loops[0]'s thread before or while it runs. */
 enum st exipc_client_new(const struct exipc_client_options *o, struct exipc_client **out,
 			 struct err *err);
-void exipc_client_free(struct exipc_client *c); /* loops stopped */
+/* End the binding, bind no more: calls end with ST_GONE, so that fibers can end before the loops stop.
+ * Any thread. */
+void exipc_client_stop(struct exipc_client *c);
+void exipc_client_free(struct exipc_client *c); /* loops stopped, fibers ended, nothing held */
 /* The channel of the calling loop. */
 struct exipc_chan *exipc_chan(struct exipc_client *c);
 /* Wait (fiber) until bound.  ST_OK, ST_TIMEOUT; ST_DENIED when the store refused this client for good
@@ -75,7 +78,9 @@ int exipc_fd_get(const struct exipc_fd *h);
 void exipc_fd_drop(struct exipc_fd *h); /* any loop */
 
 /* One section of request memory for bulk data, to be filled in place (EXIPC_SECTION bytes).  Fiber;
- * waits while the heap is exhausted.  ST_GONE, ST_TIMEOUT. */
+ * waits while the heap is exhausted.  The fiber that got them is the one that holds them: it takes the
+ * sections of one store loop at a time, and does not wait for a network peer while it holds any.
+ * ST_GONE; ST_TIMEOUT; ST_TOOBIG: it holds EXIPC_BULK_MAX already. */
 struct exipc_section {
 	char *at;
 	uint32_t index;
@@ -87,14 +92,16 @@ enum st exipc_section_get(struct exipc_chan *chan, unsigned store_loop, int64_t 
 void exipc_section_put(struct exipc_chan *chan, struct exipc_section *s); /* unused: give it back */
 
 struct exipc_reply {
-	enum st status;	     /* what the store answered */
-	bool more;	     /* another reply to the same request follows: exipc_reply_next */
+	enum st status;      /* what the store answered */
+	bool more;           /* another reply to the same request follows: exipc_reply_next */
 	struct span payload; /* in the store area: valid until exipc_reply_free */
 	/* private */
 	struct exipc_chan *chan;
 	struct exipc_call *call;
 	uint64_t block;
 	uint64_t epoch;
+	unsigned store_loop;
+	bool pinned;
 };
 
 /* Ask the store: fiber, parks until the first reply.  `payload` is copied into the heap.  `sections`
@@ -122,27 +129,28 @@ struct exipc_server;
 struct exipc_binding; /* one client process; opaque, compare by id */
 
 struct exipc_request {
-	uint64_t binding_id;	 /* never reused in this process */
-	void *binding_data;	 /* what bound() returned */
+	uint64_t binding_id; /* never reused in this process */
+	void *binding_data;  /* what bound() returned */
 	unsigned client_loop;
 	uint16_t op;
-	struct span payload;	 /* a private copy, valid until the handler returned */
-	unsigned nsections;	 /* bulk data: HOSTILE memory that may change while it is read */
+	struct span payload; /* a private copy, valid until the handler returned */
+	unsigned nsections;  /* bulk data: HOSTILE memory that may change while it is read */
 	struct span sections[EXIPC_BULK_MAX];
 	/* private behind this */
 };
 
 struct exipc_server_options {
-	int listen_fd;	    /* SOCK_SEQPACKET, listening; owned by the server from now on */
-	uint32_t version;   /* WIRE_VERSION */
+	int listen_fd;    /* SOCK_SEQPACKET, listening; owned by the server from now on */
+	uint32_t version; /* WIRE_VERSION */
 	struct loop **loops;
 	unsigned nloops;
 	unsigned bindings_max; /* default 16 */
-	unsigned fibers_max;   /* request fibers per pair at a time (default 64): the rest waits in the ring */
+	unsigned
+		fibers_max; /* request fibers per pair at a time (default 64): the rest waits in the ring */
 	/* Decide about a client; on loops[0].  ST_OK sets *data for its requests.  ST_DENIED: refused with
 	 * err's words. */
-	enum st (*bind)(void *arg, uint64_t binding_id, const char *name, uint32_t uid, uint32_t pid,
-			void **data, struct err *err);
+	enum st (*bind)(void *arg, uint64_t binding_id, const char *name, uint32_t uid,
+			uint32_t pid, void **data, struct err *err);
 	/* Handle one request, in a fiber on the store loop it was sent to.  Must answer exactly one final
 	 * reply (more = false) before it returns; if not, ST_IO is answered for it and the server logs
 	 * nothing but counts it. */
@@ -157,9 +165,23 @@ struct exipc_server_options {
 /* Starts accepting on loops[0].  Also opens the observer side for `mailroot ipc`. */
 enum st exipc_server_new(const struct exipc_server_options *o, struct exipc_server **out,
 			 struct err *err);
-void exipc_server_free(struct exipc_server *s); /* loops stopped */
-/* Descriptors handed to every client that binds from now on (duplicated by the kernel). */
+/* Accept nobody any more and end every binding, so that request fibers can end: before the loops stop.
+ * Any thread. */
+void exipc_server_stop(struct exipc_server *s);
+/* Loops stopped, request fibers ended.  What is still bound is unbound from here, on this thread. */
+void exipc_server_free(struct exipc_server *s);
+/* Descriptors handed to every client that binds from now on.  Duplicated here: the caller keeps fd.  The
+ * same tag again replaces it.  Any thread. */
 void exipc_server_offer_fd(struct exipc_server *s, uint64_t tag, int fd);
+
+struct exipc_server_figures {
+	uint64_t bound;      /* bindings made */
+	uint64_t refused;    /* hellos answered with a refusal */
+	uint64_t rejected;   /* bindings ended because the client broke a rule */
+	uint64_t unanswered; /* requests whose handler did not answer */
+};
+void exipc_server_figures(const struct exipc_server *s,
+			  struct exipc_server_figures *out); /* any thread */
 
 /* Answer (own store loop; from the request's fiber).  Copies payload into the store area; waits while
  * ring or heap are full (a client that does not take its replies only stalls itself).  release(arg), if not
@@ -183,15 +205,18 @@ struct exipc_pair_view {
 	uint32_t pid;
 	uint64_t epoch;
 	unsigned client_loop, store_loop;
-	uint32_t client_queue, store_queue; /* entries waiting: "Client Out" / "Store Out Queue Length" */
+	uint32_t client_queue,
+		store_queue; /* entries waiting: "Client Out" / "Store Out Queue Length" */
 	uint32_t client_blocks, store_blocks; /* "Blocks Allocated" */
 	uint64_t requests, replies, notifications;
 	uint64_t client_wakeups, store_wakeups, client_sleeps, store_sleeps;
 	uint64_t oldest_request_ns; /* age, 0 when none */
-	uint64_t ring_full, heap_full, rejected; /* back-pressure events; hostile or broken entries */
+	uint64_t ring_full, heap_full,
+		rejected; /* back-pressure events; hostile or broken entries */
 };
 /* Calls row() for each pair.  ST_NOTFOUND: nobody listens at the path. */
-enum st exipc_observe(const char *socket_path, void (*row)(void *arg, const struct exipc_pair_view *v),
-		      void *arg, struct err *err);
+enum st exipc_observe(const char *socket_path,
+		      void (*row)(void *arg, const struct exipc_pair_view *v), void *arg,
+		      struct err *err);
 
 #endif
