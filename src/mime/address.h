@@ -25,8 +25,8 @@ struct mime_address {
  * valid until the next call. */
 struct mime_address_iter {
 	struct span rest;
-	struct buf text; /* what the fields of the last address point into */
 	bool in_group;
+	struct buf name, adl, mailbox, host, comment; /* what the last address points into */
 };
 void mime_addresses_begin(struct mime_address_iter *it, struct span raw);
 bool mime_address_next(struct mime_address_iter *it, struct mime_address *out);

@@ -20,7 +20,6 @@ struct mime_decoder {
 	unsigned nbits; /* and how many */
 	size_t held;    /* quoted-printable: bytes in hold[] */
 	char hold[80];  /* "=", "=X", or blanks that may be at a line's end */
-	bool done;      /* base64: padding seen */
 };
 void mime_decoder_begin(struct mime_decoder *d, enum mime_encoding encoding);
 /* Append what `in` decodes to.  Never fails: bytes that are no base64 are passed over, a wrong =XX stays. */

@@ -33,8 +33,8 @@ struct mime_part {
 	struct span type, subtype, encoding;
 	struct span id, description, md5, location;
 	struct span disposition;
-	struct mime_param *params, *disposition_params;
-	struct span *languages;
+	const struct mime_param *params, *disposition_params;
+	const struct span *languages;
 	uint32_t nparams, ndisposition_params, nlanguages;
 	struct span envelope; /* of a MIME_MESSAGE's child: ENVELOPE as IMAP prints it */
 };

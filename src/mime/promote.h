@@ -20,7 +20,7 @@ enum st mime_promote(const struct mime_scan *scan, struct buf *out_plist, struct
 
 /* ENVELOPE (RFC 3501 7.4.2) of a header block: complete, parenthesised, literals where strings need
  * them.  At most about MIME_ENVELOPE_MAX bytes: addresses over that are left out. */
-#define MIME_ENVELOPE_MAX (256 * 1024)
+#define MIME_ENVELOPE_MAX (1024 * 1024)
 void mime_envelope(struct span header, struct buf *out);
 
 #endif
