@@ -240,7 +240,8 @@ static bool parse_literal(struct imap_parse *p, struct span *out)
 
 	if (!parse_literal_head(p, &octets, &sync))
 		return false;
-	if (octets > (size_t)(p->end - p->at)) {
+	/* Behind a literal the line goes on: without that its octets are not all here, were they none. */
+	if (octets >= (size_t)(p->end - p->at)) {
 		p->stop = IMAP_STOP_LITERAL;
 		return false;
 	}

@@ -225,6 +225,7 @@ static enum imap_read refuse_line(struct imap_reader *r, struct span in, size_t 
 {
 	enter(r, PHASE_SKIP);
 	res->used += used;
+	res->verb = NULL;
 	return bad(in, pool, why, res);
 }
 
