@@ -153,6 +153,7 @@ static void gone(void *owner)
 	struct inet_session *s = owner;
 	struct inet_loop *il = s->loop;
 
+	count_bytes(s);
 	s->protocol->gone(s);
 	*(s->prev ? &s->prev->next : &il->sessions) = s->next;
 	if (s->next)
