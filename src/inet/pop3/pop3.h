@@ -5,6 +5,6 @@
 #include "inet/host.h"
 
 /* For inet_options.protocols[PROTO_POP3]. */
-extern const struct inet_protocol inet_pop3;
+extern const struct inet_protocol pop3_protocol;
 
 #endif

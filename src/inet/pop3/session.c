@@ -224,7 +224,7 @@ static void gone(struct inet_session *head)
 	free(s->name);
 }
 
-const struct inet_protocol inet_pop3 = {
+const struct inet_protocol pop3_protocol = {
 	.name = "pop3",
 	.session_size = sizeof(struct pop3_session),
 	.timeout_key = "pop3_timeout_s",

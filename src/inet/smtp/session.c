@@ -233,7 +233,7 @@ static void gone(struct inet_session *head)
 	smtp_tx_reset((struct smtp_session *)head);
 }
 
-const struct inet_protocol inet_smtp = {
+const struct inet_protocol smtp_protocol = {
 	.name = "smtp",
 	.session_size = sizeof(struct smtp_session),
 	.timeout_key = "smtp_timeout_s",

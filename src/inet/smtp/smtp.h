@@ -5,6 +5,6 @@
 #include "inet/host.h"
 
 /* For inet_options.protocols[PROTO_SMTP].  A service with `submission` takes mail only after AUTH. */
-extern const struct inet_protocol inet_smtp;
+extern const struct inet_protocol smtp_protocol;
 
 #endif
