@@ -108,7 +108,7 @@ static bool make_room(struct conn *c)
 	if (c->in_end < c->in_cap)
 		return true;
 	/* Moving little room for much data would be done again at once; growing is not. */
-	if (c->in_at < c->in_cap / 2 && grow_buffer(c))
+	if (c->in_at <= c->in_cap / 2 && grow_buffer(c))
 		return true;
 	if (!c->in_at)
 		return false;

@@ -124,13 +124,14 @@ static enum st handshake(struct conn *c, int64_t deadline, struct err *err)
 
 enum st conn_starttls(struct conn *c, struct tls *tls, int64_t deadline, struct err *err)
 {
-	assert(fiber_self() == c->fiber && !c->ssl);
+	assert(fiber_self() == c->fiber);
 	enum st st = conn_drain(c);
 
 	if (st == ST_OK)
 		st = (enum st)c->in_state;
 	if (st != ST_OK)
 		return fail(err, st, "TLS handshake: the connection is closed");
+	assert(!c->ssl);
 	/* RFC 3207 section 4.2: nothing said in the clear may be taken as said under TLS. */
 	conn_drop_input(c);
 	c->ssl = SSL_new(tls->ctx);
