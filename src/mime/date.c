@@ -1,4 +1,5 @@
 #include "mime/date.h"
+#include "mime/token.h"
 
 #define SECS_PER_DAY 86400
 
@@ -185,37 +186,53 @@ static bool read_word(struct span word, struct fields *f)
 	return true;
 }
 
-/* The next word: blanks and commas are between words, and "-" too unless it begins a zone; comments
- * are passed over.  *s is the rest of `all`. */
-static bool next_word(struct span all, struct span *s, struct span *word)
+#define DATE_MAX 256 /* longer than any date that makes sense */
+
+/* Comments become blanks, and blanks around ":" go (RFC 5322 4.3 allows "09 (am) : 55"). */
+static struct span plain_date(struct span raw, char out[DATE_MAX])
 {
-	unsigned depth = 0;
-	size_t i = 0, n;
+	size_t len = 0;
 
-	for (; i < s->len; i++) {
-		char c = s->at[i];
+	while (raw.len > 0 && len < DATE_MAX) {
+		char c = raw.at[0];
+		bool blank = token_skip(&raw, NULL);
 
-		if (depth > 0 && c == '\\')
-			i++;
-		else if (c == '(')
-			depth++;
-		else if (c == ')' && depth > 0)
-			depth--;
-		else if (depth == 0 && (is_digit(c) || is_alpha(c) || c == '+'))
-			break;
-		else if (depth == 0 && c == '-' && i + 4 < s->len && is_digit(s->at[i + 4]) &&
-			 (s->at + i == all.at || !is_alpha(s->at[i - 1])))
-			break;
+		if (blank && len > 0 && out[len - 1] == ':')
+			continue;
+		if (!blank && c == ':')
+			while (len > 0 && out[len - 1] == ' ')
+				len--;
+		out[len++] = blank ? ' ' : c;
+		if (!blank)
+			raw = span_skip(raw, 1);
 	}
-	*s = span_skip(*s, i);
-	if (s->len == 0)
+	return span_of(out, len);
+}
+
+/* Does a zone begin here?  "-" is also what some write between day, month and year. */
+static bool begins_zone(struct span all, size_t i)
+{
+	return all.at[i] == '-' && i + 4 < all.len && is_digit(all.at[i + 4]) &&
+	       (i == 0 || !is_alpha(all.at[i - 1]));
+}
+
+/* The next word at or behind *at: digits and letters, with ":" and "." inside, a sign in front of a
+ * zone; all else is between words. */
+static bool next_word(struct span all, size_t *at, struct span *word)
+{
+	size_t i = *at, end;
+
+	while (i < all.len && !is_digit(all.at[i]) && !is_alpha(all.at[i]) && all.at[i] != '+' &&
+	       !begins_zone(all, i))
+		i++;
+	if (i >= all.len)
 		return false;
-	for (n = 1; n < s->len; n++)
-		if (!is_digit(s->at[n]) && !is_alpha(s->at[n]) && s->at[n] != ':' &&
-		    s->at[n] != '.')
+	for (end = i + 1; end < all.len; end++)
+		if (!is_digit(all.at[end]) && !is_alpha(all.at[end]) && all.at[end] != ':' &&
+		    all.at[end] != '.')
 			break;
-	*word = span_cut(*s, n);
-	*s = span_skip(*s, n);
+	*word = span_of(all.at + i, end - i);
+	*at = end;
 	return true;
 }
 
@@ -234,9 +251,11 @@ static bool make_moment(const struct fields *f, int64_t *sec, int *zone_min)
 bool mime_date_parse(struct span raw, int64_t *sec, int *zone_min)
 {
 	struct fields f = { 0 };
-	struct span rest = raw, word;
+	char text[DATE_MAX];
+	struct span all = plain_date(raw, text), word;
+	size_t at = 0;
 
-	while (next_word(raw, &rest, &word))
+	while (next_word(all, &at, &word))
 		if (!read_word(word, &f))
 			return false;
 	return make_moment(&f, sec, zone_min);
