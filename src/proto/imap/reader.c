@@ -242,7 +242,8 @@ static enum imap_read gather(struct imap_reader *r, enum imap_state state, struc
 			/* What was seen of this line is looked at again, to see how it ends. */
 			size_t tail = end - r->segment;
 			tail = tail < SKIP_TAIL ? tail : SKIP_TAIL;
-			return refuse_line(r, in, end - tail, pool, "the line is too long", res);
+			return refuse_line(r, span_cut(in, r->line_max), end - tail, pool,
+					   "the line is too long", res);
 		}
 		if (lf == SIZE_MAX) {
 			r->scanned = (uint32_t)end;
