@@ -36,7 +36,8 @@ static inline struct span span_skip(struct span s, size_t from)
 {
 	if (from > s.len)
 		from = s.len;
-	return (struct span){ s.at + from, s.len - from };
+	/* No arithmetic on the NULL of an absent span: C has no NULL + 0. */
+	return (struct span){ from ? s.at + from : s.at, s.len - from };
 }
 
 /* At most the first `len` bytes. */
