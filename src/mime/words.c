@@ -3,7 +3,7 @@
 #include "mime/header.h"
 
 /* Opening a charset may read files: a header that names a new one in every word gets only so many. */
-#define OPENS_MAX 32
+#define OPENS_MAX 64
 /* RFC 2047 says 75; real words are longer.  A bound keeps the search for a word's end linear. */
 #define WORD_MAX  2048
 
@@ -58,44 +58,45 @@ static void word_bytes(const struct word *w, struct buf *out)
 
 struct decoding {
 	struct buf *out;
-	struct mime_charset *charset; /* of the word before; kept while words follow each other */
+	struct mime_charset *charset; /* of the last word; often the next one's too */
 	struct span charset_name;
 	unsigned opens;
 };
 
-static void finish_charset(struct decoding *d)
+/* Make d->charset the word's.  What an unfinished character left in the old one comes out. */
+static bool open_charset(struct decoding *d, const struct word *w)
 {
+	struct mime_charset *next;
+
+	if (d->charset && span_ieq(d->charset_name, w->charset))
+		return true;
+	next = d->opens++ < OPENS_MAX ? mime_charset_new(w->charset) : NULL;
+	if (!next)
+		return false;
 	if (d->charset)
 		mime_charset_end(d->charset, d->out);
 	mime_charset_free(d->charset);
-	d->charset = NULL;
+	d->charset = next;
+	d->charset_name = w->charset;
+	return true;
 }
 
 static void add_plain(struct decoding *d, struct span text)
 {
-	finish_charset(d);
+	if (d->charset)
+		mime_charset_end(d->charset, d->out);
 	mime_to_utf8(SPAN("utf-8"), text, d->out);
 }
 
-static bool add_word(struct decoding *d, const struct word *w)
+/* A character may be cut between two words of one charset (forbidden, and common): the charset goes on
+ * until something else stands between words. */
+static void add_word(struct decoding *d, const struct word *w)
 {
 	struct buf bytes = BUF_MAX(w->text.len + 8);
 
-	/* A character may be cut between two words of one charset (forbidden, and common). */
-	if (!d->charset || !span_ieq(d->charset_name, w->charset)) {
-		struct mime_charset *next =
-			d->opens++ < OPENS_MAX ? mime_charset_new(w->charset) : NULL;
-
-		if (!next)
-			return false;
-		finish_charset(d);
-		d->charset = next;
-		d->charset_name = w->charset;
-	}
 	word_bytes(w, &bytes);
 	mime_charset_feed(d->charset, buf_get(&bytes), d->out);
 	buf_free(&bytes);
-	return true;
 }
 
 static bool all_blank(struct span s)
@@ -117,18 +118,18 @@ static void decode_words(struct span text, struct buf *out)
 			i++;
 			continue;
 		}
-		/* Blanks between two words are not shown; an unknown word is plain text. */
-		if (!(behind_word && all_blank(before)) && before.len > 0)
-			add_plain(&d, before);
-		behind_word = add_word(&d, &w);
-		if (!behind_word)
-			add_plain(&d, span_of(text.at + i, w.len));
 		i += w.len;
+		if (!open_charset(&d, &w))
+			continue; /* plain text, then */
+		/* Blanks between two words are not shown. */
+		if (before.len > 0 && !(behind_word && all_blank(before)))
+			add_plain(&d, before);
+		add_word(&d, &w);
+		behind_word = true;
 		plain = i;
 	}
-	if (plain < text.len)
-		add_plain(&d, span_skip(text, plain));
-	finish_charset(&d);
+	add_plain(&d, span_skip(text, plain));
+	mime_charset_free(d.charset);
 }
 
 void mime_decode_text(struct span raw, struct buf *out)
