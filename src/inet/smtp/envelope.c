@@ -1,8 +1,9 @@
 /* envelope.c - MAIL and RCPT: from whom, to whom, and whether we take it. */
 #include "inet/smtp/session.h"
 
-/* The address as text, in the message's pool; absent when that is full. */
-static struct span address_text(struct smtp_session *s, const struct smtp_path *path)
+/* The address as text; absent when the pool is full. */
+static struct span address_text(struct smtp_session *s, const struct smtp_path *path,
+				struct pool *pool)
 {
 	const struct config *c = smtp_host(s)->config;
 	struct buf text = BUF_MAX(2 * SMTP_PATH_MAX + DS_ADDRESS_MAX);
@@ -17,7 +18,7 @@ static struct span address_text(struct smtp_session *s, const struct smtp_path *
 		buf_printf(&text, "@%s", domain[0] ? domain : smtp_host(s)->hostname);
 	}
 	if (!text.failed)
-		got = pool_span(s->tx->pool, buf_get(&text));
+		got = pool_span(pool, buf_get(&text));
 	buf_free(&text);
 	return got;
 }
@@ -51,7 +52,7 @@ static bool fill(struct smtp_session *s, const struct smtp_command *c)
 	const char *tls = conn_tls_text(conn);
 
 	*env = (struct mailmsg_envelope){
-		.sender = address_text(s, &c->path),
+		.sender = address_text(s, &c->path, tx->pool),
 		.client_ip = pool_span(tx->pool, span_str(conn_peer_ip(conn))),
 		.helo = pool_span(tx->pool, span_str(s->helo)),
 		.server_ip = pool_span(tx->pool, span_str(conn_local_ip(conn))),
@@ -133,9 +134,10 @@ static enum smtp_reply_id take_recipient(struct smtp_session *s, const struct sm
 	struct err err = { 0 };
 	enum st st;
 
+	/* In the command's pool: what is refused must not fill the message's. */
+	*address = address_text(s, &c->path, s->turn);
 	if (why != SMTP_R_RCPT_OK)
 		return why;
-	*address = address_text(s, &c->path);
 	if (!address->at)
 		return SMTP_R_TRY_LATER;
 	s->head.waits = "the directory";
@@ -149,7 +151,11 @@ static enum smtp_reply_id take_recipient(struct smtp_session *s, const struct sm
 	r = smtp_tx_rcpt(s->tx);
 	if (!r)
 		return SMTP_R_TRY_LATER;
-	r->address = *address;
+	r->address = pool_span(s->tx->pool, *address);
+	if (!r->address.at) {
+		s->tx->env.nrcpts--;
+		return SMTP_R_TRY_LATER;
+	}
 	return SMTP_R_RCPT_OK;
 }
 
