@@ -27,7 +27,8 @@
  *  - takes it: writes "+ OK" if append.sync, reads exactly append.size octets from the connection,
  *    calls imap_reader_streamed(), and goes on with imap_read(): IMAP_READ_COMMAND (with the same cmd:
  *    commit, reply) or IMAP_READ_BAD (throw the message away, reply).  The pool keeps its place
- *    until then; the mark is the one from before IMAP_READ_STREAM.
+ *    until then; the mark is the one from before IMAP_READ_STREAM.  Half-way through it may give up
+ *    with imap_reader_abandon(), and writes a tagged NO.
  *  - refuses: calls imap_reader_refuse() and writes a tagged NO; if that returned false also BYE, and
  *    closes.  Octets that are already under way are thrown away by the next calls of imap_read().
  *
@@ -39,11 +40,12 @@
 #include "base/pool.h"
 #include "proto/imap/command.h"
 
-#define IMAP_INPUT_MAX (IMAP_LINE_MAX + IMAP_LITERALS_MAX + 1024)
-#define IMAP_POOL_MAX  (1024u * 1024) /* a fair size for the pool of one command */
-#define IMAP_DISCARD_MAX                                                                           \
-	(128u * 1024 * 1024)         /* an unwanted literal longer than this ends the connection */
-#define IMAP_SKIP_MAX (1024u * 1024) /* so does a refused line longer than this */
+/* What the connection's input buffer must hold, and a fair size for the pool of one command. */
+#define IMAP_INPUT_MAX   (IMAP_LINE_MAX + IMAP_LITERALS_MAX + 1024)
+#define IMAP_POOL_MAX    (1024u * 1024)
+/* An unwanted literal longer than the one, a refused line longer than the other end the connection. */
+#define IMAP_DISCARD_MAX (128u * 1024 * 1024)
+#define IMAP_SKIP_MAX    (1024u * 1024)
 
 enum imap_read {
 	IMAP_READ_MORE,     /* nothing whole yet: call again when there is more input */
