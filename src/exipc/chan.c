@@ -633,6 +633,17 @@ void exipc_reply_free(struct exipc_reply *r)
 		call_abandon(old.call);
 }
 
+bool exipc_reply_take(struct exipc_reply *r, struct exipc_reply *out)
+{
+	if (!r->block)
+		return false;
+	*out = *r;
+	out->more = false;
+	out->call = NULL;
+	r->block = 0;
+	return true;
+}
+
 enum st exipc_section_get(struct exipc_chan *chan, unsigned store_loop, int64_t deadline,
 			  struct exipc_section *out, struct err *err)
 {
