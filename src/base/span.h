@@ -17,6 +17,10 @@ struct span {
 };
 
 #define SPAN(literal) ((struct span){ "" literal "", sizeof(literal) - 1 })
+/* The same where only a constant may stand: rows of a static table. */
+/* clang-format off */
+#define SPAN_INIT(literal) { "" literal "", sizeof(literal) - 1 }
+/* clang-format on */
 #define SPAN_NONE     ((struct span){ NULL, 0 })
 #define SPAN_FMT      "%.*s"
 #define SPAN_ARG(s)   (int)(s).len, (s).at ? (s).at : ""
