@@ -9,14 +9,18 @@ const char *inet_mechanisms(const struct inet_session *s)
 	return inet_secure(s) ? "PLAIN LOGIN SCRAM-SHA-256" : "SCRAM-SHA-256";
 }
 
-static bool offered(const struct inet_session *s, struct span mechanism)
+/* The mechanism as we spell it, absent when it is not offered here. */
+static struct span offered(const struct inet_session *s, struct span mechanism)
 {
 	struct span rest = span_str(inet_mechanisms(s));
 
-	while (rest.at)
-		if (span_ieq(mechanism, span_split(rest, ' ', &rest)))
-			return true;
-	return false;
+	while (rest.at) {
+		struct span name = span_split(rest, ' ', &rest);
+
+		if (span_ieq(mechanism, name))
+			return name;
+	}
+	return SPAN_NONE;
 }
 
 /* What one exchange works with. */
@@ -177,10 +181,12 @@ static enum inet_logon_result succeed(struct exchange *e)
 
 static enum inet_logon_result run(struct exchange *e)
 {
-	struct span mechanism = e->x->mechanism, initial = SPAN_NONE;
+	struct span mechanism = offered(e->s, e->x->mechanism), initial = SPAN_NONE;
 	enum inet_logon_result r;
 
-	if (span_ieq(mechanism, SPAN("LOGIN"))) {
+	if (!mechanism.at)
+		return LOGON_MECHANISM;
+	if (span_eq(mechanism, SPAN("LOGIN"))) {
 		r = ask_login(e, &initial);
 		if (r != LOGON_OK)
 			return r;
@@ -198,8 +204,6 @@ enum inet_logon_result inet_sasl_run(struct inet_session *s, const struct inet_s
 	struct exchange e = { .s = s, .x = x, .logon = logon };
 	enum inet_logon_result r;
 
-	if (!offered(s, x->mechanism))
-		return LOGON_MECHANISM;
 	e.pool = pool_new("sasl", POOL_MAX);
 	if (!e.pool)
 		return LOGON_TROUBLE;

@@ -130,8 +130,10 @@ static void list_mechanisms(struct pop3_session *s)
 	struct span rest = span_str(inet_mechanisms(&s->head));
 
 	pop3_reply_write(&s->out, POP3_R_OK);
-	while (rest.at)
-		buf_printf(&s->out, SPAN_FMT "\r\n", SPAN_ARG(span_split(rest, ' ', &rest)));
+	while (rest.at) {
+		buf_span(&s->out, span_split(rest, ' ', &rest));
+		buf_str(&s->out, "\r\n");
+	}
 	buf_str(&s->out, ".\r\n");
 	pop3_send(s);
 }

@@ -1,4 +1,5 @@
 #include "talk.h"
+#include "fakestore.h"
 #include "base/logline.h"
 #include "inet/ips.h"
 #include "inet/session.h"
@@ -303,10 +304,11 @@ static void make_home(char *home, const char *settings)
 static void start_loop(void *arg)
 {
 	static const struct ds_source source = { .resolve = resolve };
-	const struct ds_options o = { .source = &source };
+	const struct ds_options o = { .source = &source, .chan = fakestore_chan() };
 	struct err err;
 
 	(void)arg;
+	w.il.chan = fakestore_chan();
 	assert_int_equal(ds_new(&o, &w.il.ds, &err), ST_OK);
 }
 

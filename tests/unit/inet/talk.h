@@ -1,6 +1,6 @@
 /* talk.h - sessions as transcripts, over a socket pair, against real loop, connection and queue code.
  *
- * The directory is a table, the queuing engine is a list of what was submitted.  A transcript is lines:
+ * The directory is a table, the store is fakestore.h, the queuing engine is a list of what was submitted.  A transcript is lines:
  *	C: text		the client sends it with CR LF
  *	c: text		the client sends it as it is; \r \n \0 and \\ are escapes
  *	S: pattern	the server's next line (fnmatch)
