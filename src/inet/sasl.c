@@ -86,12 +86,13 @@ static enum inet_logon_result ask(struct exchange *e, struct span challenge, str
 	return decode(e->pool, line, response) ? LOGON_OK : LOGON_SYNTAX;
 }
 
-/* A wrong password waits, so that guessing is slow; the store counts and may ask for more. */
-static void delay(struct exchange *e)
+/* A wrong password waits, so that guessing is slow; the store counts and may ask for more.  (What it says
+ * with ST_BUSY is when a try will be looked at again: nobody is held that long.) */
+static void delay(struct exchange *e, enum st st)
 {
 	int64_t ms = config_int(e->s->loop->host->config, "auth_failure_delay_ms");
 
-	if (e->retry_ms > ms)
+	if (st == ST_DENIED && e->retry_ms > ms)
 		ms = e->retry_ms;
 	e->s->waits = "delay after a wrong password";
 	fiber_sleep(deadline_in_ms(ms));
@@ -106,7 +107,7 @@ static enum inet_logon_result refused(struct exchange *e, enum st st, const stru
 	switch (st) {
 	case ST_DENIED:
 	case ST_BUSY:
-		delay(e);
+		delay(e, st);
 		return LOGON_DENIED;
 	case ST_BAD:
 		return LOGON_SYNTAX;
