@@ -149,7 +149,8 @@ static void collapse(struct span text, size_t max, struct buf *out)
 		space = false;
 		utf8_put(out, cp);
 	}
-	out->len = start + mime_utf8_cut(span_of(out->at + start, out->len - start), max).len;
+	if (out->len > start)
+		out->len = start + mime_utf8_cut(span_skip(buf_get(out), start), max).len;
 }
 
 void preview_text(const struct mime_part *p, struct span body, size_t max, struct buf *out)
