@@ -17,24 +17,36 @@
 #include "base/buf.h"
 #include "base/st.h"
 
-#define ESE_PAGE	 4096u
-#define ESE_CLUSTER	 16u	/* pages */
-#define ESE_KEY_MAX	 1024u
-#define ESE_VALUE_MAX	 (4u * 1024 * 1024)
-#define ESE_BODY_MAX	 (4ull * 1024 * 1024 * 1024)
+#define ESE_PAGE         4096u
+#define ESE_CLUSTER      16u /* pages */
+#define ESE_KEY_MAX      1024u
+#define ESE_VALUE_MAX    (4u * 1024 * 1024)
+#define ESE_BODY_MAX     (4ull * 1024 * 1024 * 1024)
 #define ESE_USER_KEY_MIN 0x10u /* first byte of a row key; smaller ones are the engine's */
 
-struct ese;	/* a storage group */
-struct ese_db;	/* a database in it */
+struct ese;    /* a storage group */
+struct ese_db; /* a database in it */
 
 struct ese_options {
-	uint32_t segment_bytes;	   /* log file size, multiple of 4096 (default 5 MiB) */
-	uint64_t checkpoint_bytes; /* log written since the last checkpoint that starts one (default 20 MiB) */
-	uint64_t queue_bytes;	   /* unsynced log bytes that make ese_body_write say ST_BUSY (default 4 MiB) */
-	uint64_t reserve_bytes;	   /* free disk space below which new work is refused (default 64 MiB) */
-	void (*broken)(void *arg, const struct err *why); /* engine thread; must not return normally for long */
-	void (*progress)(void *arg, const char *what, uint64_t done, uint64_t total); /* recovery; may be NULL */
+	uint32_t segment_bytes; /* log file size, multiple of 4096 (default 5 MiB) */
+	uint64_t
+		checkpoint_bytes; /* log written since the last checkpoint that starts one (default 20 MiB) */
+	uint64_t
+		queue_bytes; /* unsynced log bytes that make ese_body_write say ST_BUSY (default 4 MiB) */
+	uint64_t
+		reserve_bytes; /* free disk space below which new work is refused (default 64 MiB) */
+	void (*broken)(
+		void *arg,
+		const struct err *why); /* engine thread; must not return normally for long */
+	void (*progress)(void *arg, const char *what, uint64_t done,
+			 uint64_t total); /* recovery; may be NULL */
 	void *arg;
+	/* 0 is the default for each of these */
+	size_t cache_bytes;        /* RocksDB's block cache, per database (32 MiB) */
+	size_t write_buffer_bytes; /* one of RocksDB's two write buffers, per database (16 MiB) */
+	bool keep_logs; /* checkpoints do not give log files away (roll-forward needs them) */
+	int log_sync;   /* how a group becomes durable: 0 O_DIRECT and O_DSYNC where the file system
+				      * allows it, else 1; 1 RWF_DSYNC; 2 fdatasync */
 };
 
 /* Open the group in `dir` (made when absent), recover every database of it.  ST_CORRUPT names the
@@ -81,7 +93,7 @@ enum st ese_body_new(struct ese_db *db, struct ese_body **out, struct err *err);
 enum st ese_body_write(struct ese_body *b, const void *bytes, size_t len, struct err *err);
 /* Call fn(arg) once, on an engine thread (or at once), when the queue has room again. */
 void ese_when_room(struct ese *g, void (*fn)(void *arg), void *arg);
-uint64_t ese_body_id(const struct ese_body *b);	 /* never reused in the database */
+uint64_t ese_body_id(const struct ese_body *b); /* never reused in the database */
 uint64_t ese_body_len(const struct ese_body *b);
 /* References: ese_body_new gives one.  While one is held the pages stay, linked or not. */
 void ese_body_hold(struct ese_body *b);
@@ -96,7 +108,8 @@ struct ese_scatter {
 	uint64_t len;
 	uint32_t nruns;
 	struct ese_scatter_run *runs;
-	uint32_t *page_crc; /* NULL unless asked for: CRC-32C of each page's bytes (the last one's only up to len) */
+	uint32_t *
+		page_crc; /* NULL unless asked for: CRC-32C of each page's bytes (the last one's only up to len) */
 	uint32_t npages;
 };
 enum st ese_body_find(struct ese_db *db, uint64_t body_id, bool with_crc, struct ese_scatter *out,
@@ -115,7 +128,8 @@ void ese_unpin(struct ese_db *db, uint64_t pin);
 /* A batch changes rows of ONE partition (an owner's number: a mailbox, a folder tree, the directory),
  * all or nothing.  Batches are applied in the order in which they were committed. */
 struct ese_batch;
-enum st ese_batch_new(struct ese_db *db, uint64_t partition, struct ese_batch **out, struct err *err);
+enum st ese_batch_new(struct ese_db *db, uint64_t partition, struct ese_batch **out,
+		      struct err *err);
 /* Copies key and value; failures (ST_TOOBIG, ST_NOMEM) are remembered and returned by ese_commit. */
 void ese_put(struct ese_batch *b, struct span key, struct span value);
 void ese_delete(struct ese_batch *b, struct span key);

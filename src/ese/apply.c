@@ -1,0 +1,204 @@
+/* apply.c - the thread that brings synced records into the databases and runs the done callbacks.
+ *
+ * The happy path: the committer hands a list of nodes over; records go into the rounds of their
+ * databases, the rounds end (pages written, one RocksDB batch each), references are dropped, callbacks run,
+ * memory goes back.  The next sync runs meanwhile.
+ * Possible failures: a failed page write, RocksDB refusing a batch, a damaged row.  All of them break the group. */
+#include "ese/ese_int.h"
+#include "ese/io.h"
+
+#include <stdlib.h>
+
+/* A round ends here at the latest, so that the first callbacks do not wait for a long list. */
+#define ROUND_BYTES (1024u * 1024)
+#define ROUND_NODES 512u
+
+enum st apply_record(struct ese *g, const struct rec *r, bool rows, bool pages, struct err *err)
+{
+	struct ese_db *db = r->db ? db_by_number(g, r->db) : NULL;
+	struct rec_body body;
+	uint64_t id;
+
+	if (!db)
+		return fail(err, ST_CORRUPT,
+			    "log position %016llx: database %08X is not in this group",
+			    (unsigned long long)r->pos, r->db);
+	switch (r->kind) {
+	case REC_BODY:
+		if (!pages)
+			return ST_OK;
+		if (rec_body_get(r->payload, &body) == ST_OK)
+			return round_body(db->round, &body, err);
+		break;
+	case REC_COMMIT:
+		return rows ? round_commit(db->round, r, err) : ST_OK;
+	case REC_FREE:
+		if (!rows)
+			return ST_OK;
+		if (rec_free_get(r->payload, &id) == ST_OK)
+			return round_drop(db->round, id, err);
+		break;
+	default:
+		return ST_OK;
+	}
+	return fail(err, ST_CORRUPT, "the record at log position %016llx is damaged",
+		    (unsigned long long)r->pos);
+}
+
+enum st apply_end(struct ese *g, uint64_t applied, struct err *err)
+{
+	enum st st = ST_OK;
+
+	for (struct ese_db *db = g->dbs; st == ST_OK && db; db = db->next)
+		st = round_end(db->round, applied, err);
+	return st;
+}
+
+/* Take what may be one round from the front of *list. */
+static struct node *cut_round(struct node **list)
+{
+	struct node *first = *list, **end = list;
+	size_t bytes = 0, nodes = 0;
+
+	while (*end && bytes < ROUND_BYTES && nodes < ROUND_NODES) {
+		bytes += (*end)->len;
+		nodes++;
+		end = &(*end)->next;
+	}
+	*list = *end;
+	*end = NULL;
+	return first;
+}
+
+static enum st apply_nodes(struct ese *g, const struct node *n, uint64_t *end_out, struct err *err)
+{
+	enum st st = ST_OK;
+
+	for (; st == ST_OK && n; n = n->next) {
+		struct rec r = { .kind = n->kind,
+				 .db = n->db_number,
+				 .pos = n->pos,
+				 .partition = n->partition,
+				 .payload = span_of(n->payload, n->len) };
+
+		st = apply_record(g, &r, true, true, err);
+		*end_out = n->pos + rec_size(n->len);
+	}
+	return st == ST_OK ? apply_end(g, *end_out, err) : st;
+}
+
+/* What a round leaves: callbacks, references, memory, room. */
+struct finished {
+	uint64_t nodes, bytes, commits;
+};
+
+static void finish_nodes(struct node *n, struct finished *f)
+{
+	while (n) {
+		struct node *next = n->next;
+
+		for (uint32_t i = 0; i < n->nbodies; i++)
+			ese_body_drop(n->bodies[i]);
+		f->nodes++;
+		f->bytes += group_cost(n);
+		f->commits += n->kind == REC_COMMIT;
+		if (n->done)
+			n->done(n->arg);
+		node_free(n);
+		n = next;
+	}
+}
+
+static void run_waiters(struct waiter *w)
+{
+	while (w) {
+		struct waiter *next = w->next;
+
+		w->fn(w->arg);
+		free(w);
+		w = next;
+	}
+}
+
+static void account(struct ese *g, const struct finished *f, uint64_t applied)
+{
+	struct waiter *w = NULL;
+	uint64_t log_bytes, syncs;
+
+	log_counts(g->log, &log_bytes, &syncs);
+	pthread_mutex_lock(&g->lock);
+	g->applied += f->nodes;
+	g->commits += f->commits;
+	g->queue_bytes -= f->bytes;
+	g->applied_pos = applied;
+	if (g->queue_bytes <= g->o.queue_bytes / 2) {
+		w = g->waiters;
+		g->waiters = NULL;
+	}
+	if (log_bytes - g->checkpoint_log > g->o.checkpoint_bytes)
+		pthread_cond_signal(&g->check);
+	pthread_cond_broadcast(&g->settled);
+	pthread_mutex_unlock(&g->lock);
+	run_waiters(w);
+}
+
+static void drop_list(struct node *n)
+{
+	while (n) {
+		struct node *next = n->next;
+
+		node_free(n);
+		n = next;
+	}
+}
+
+/* After a failure: those who wait for room must come back to hear that there is none. */
+static void give_up(struct ese *g, struct node *a, struct node *b)
+{
+	struct waiter *w;
+
+	drop_list(a);
+	drop_list(b);
+	pthread_mutex_lock(&g->lock);
+	w = g->waiters;
+	g->waiters = NULL;
+	pthread_mutex_unlock(&g->lock);
+	run_waiters(w);
+}
+
+void *apply_thread(void *arg)
+{
+	struct ese *g = arg;
+
+	for (;;) {
+		struct node *list;
+		bool end;
+
+		pthread_mutex_lock(&g->lock);
+		while (!g->head && !g->stop && !g->broken)
+			pthread_cond_wait(&g->synced, &g->lock);
+		list = g->head;
+		g->head = NULL;
+		g->tail = &g->head;
+		end = g->broken || (g->stop && !list);
+		pthread_mutex_unlock(&g->lock);
+		if (end) {
+			give_up(g, list, NULL);
+			return NULL;
+		}
+		while (list) {
+			struct node *round = cut_round(&list);
+			struct finished f = { 0 };
+			struct err err = { 0 };
+			uint64_t pos = 0;
+
+			if (apply_nodes(g, round, &pos, &err) != ST_OK) {
+				group_break(g, &err);
+				give_up(g, round, list);
+				return NULL;
+			}
+			finish_nodes(round, &f);
+			account(g, &f, pos);
+		}
+	}
+}

@@ -1,0 +1,157 @@
+/* ese_int.h - the inside of a storage group: what the engine's files share.
+ *
+ * Threads, and what each alone touches: callers (batches, bodies being written), the committer and the
+ * preparer (log.h), the apply thread (struct round, committed page bits, body rows), the checkpointer.
+ * Locks, in the order in which they may be taken: ese.lock, then ese_db.lock; neither is held over the
+ * disk, the log or a callback. */
+#ifndef ESE_INT_H
+#define ESE_INT_H
+
+#include "ese/ese.h"
+#include "ese/log.h"
+#include "ese/log_read.h"
+#include "ese/pdb.h"
+#include "ese/pins.h"
+#include "ese/round.h"
+#include "ese/space.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define ESE_FORMAT    1u
+#define ESE_NAME_MAX  200u
+#define BODY_TABLE    1024u      /* hash lists of bodies that somebody holds */
+#define ID_GAP        65536u     /* body ids left out at each opening */
+#define RESERVE_CHECK (1u << 20) /* bytes taken between two looks at the free space */
+
+struct waiter {
+	struct waiter *next;
+	void (*fn)(void *arg);
+	void *arg;
+};
+
+struct ese {
+	struct ese_options o;
+	char *dir;
+	int lock_fd;
+	unsigned char signature[LOG_SIGNATURE];
+	struct log *log;
+
+	pthread_mutex_t lock;
+	pthread_cond_t synced;        /* to the apply thread */
+	pthread_cond_t settled;       /* applied_seq moved, or the group broke */
+	pthread_cond_t check;         /* to the checkpointer */
+	pthread_cond_t checked;       /* from it */
+	_Atomic(struct ese_db *) dbs; /* grows only, at the front */
+	struct node *head, **tail;    /* synced, not yet applied */
+	struct waiter *waiters;
+	uint64_t queue_bytes;     /* queued and not yet applied */
+	uint64_t queued, applied; /* nodes so far */
+	uint64_t applied_pos, checkpoint_pos, checkpoint_number, checkpoint_log;
+	uint64_t checkpoint_wanted, checkpoint_done; /* requests counted */
+	struct err checkpoint_err;
+	uint64_t commits, bodies_written;
+	bool stop, broken, replaying;
+	struct err broken_why;
+	bool apply_runs, checkpointer_runs;
+	pthread_t apply_thread, checkpointer;
+
+	/* the disk's free space, looked at now and then (reserve.c) */
+	_Atomic uint64_t taken_since, last_look, free_bytes;
+
+	uint64_t recovered_records, recovery_ns;
+};
+
+struct ese_db {
+	struct ese_db *next;
+	struct ese *g;
+	char name[ESE_NAME_MAX + 1];
+	uint64_t id, created;
+	uint32_t number;
+	struct pdb *rows;
+	int fd, read_fd; /* the streaming file */
+	struct space *space;
+	struct pins *pins;
+	struct round *round; /* the apply thread's */
+	uint64_t applied;    /* as in row 01 */
+	_Atomic uint64_t nbodies;
+	_Atomic uint64_t next_id;
+
+	pthread_mutex_t lock;
+	struct ese_body *table[BODY_TABLE];
+};
+
+/* A body that somebody holds: being written, or only counted (`fresh` is false). */
+struct ese_body {
+	struct ese_body *next;
+	struct ese_db *db;
+	uint64_t id, len;
+	uint32_t refs; /* db->lock */
+	bool fresh;    /* written here */
+	bool sealed;   /* complete: linked once */
+	bool linked;   /* db->lock: the row is there */
+	bool orphan;   /* db->lock: the row is there with count 0 */
+	uint32_t nruns, cap_runs, npages, cap_pages;
+	struct run *runs;
+	uint32_t *crcs;    /* of each page */
+	uint32_t reserved; /* pages in all runs */
+};
+
+/* ---- group.c, db.c ---- */
+void group_break(struct ese *g, const struct err *why);
+void group_queue(struct ese *g, struct node *n);
+/* What a node counts for in queue_bytes. */
+size_t group_cost(const struct node *n);
+/* Room in the queue for `len` bytes of a body, counted when ST_OK (its BODY nodes are not counted
+ * again); ST_BUSY: none. */
+enum st group_claim(struct ese *g, size_t len, struct err *err);
+void group_unclaim(struct ese *g, size_t len);
+/* May this much new work be taken?  `small`: rows only, allowed deeper into the reserve. */
+enum st group_admit(struct ese *g, size_t bytes, bool small, struct err *err);
+struct ese_db *db_by_number(struct ese *g, uint32_t number);
+/* Every database in the folder, opened; called before the threads run. */
+enum st db_open_all(struct ese *g, struct err *err);
+/* Replay has ended: what is not committed is free. */
+void db_begin(struct ese_db *db);
+void db_close(struct ese_db *db);
+/* Write the header row and flush: dirty (clean_pos 0) or clean. */
+enum st db_mark(struct ese_db *db, uint64_t clean_pos, struct err *err);
+/* Say in the log that the database is there. */
+enum st db_attach(struct ese_db *db, struct err *err);
+
+/* ---- body.c ---- */
+/* A reference to a committed body; ST_NOTFOUND when it has no link. */
+enum st body_by_id(struct ese_db *db, uint64_t id, struct ese_body **out, struct err *err);
+/* Apply thread: the row of `id` now has `count` references (gone: it was freed). */
+void body_applied(struct ese_db *db, uint64_t id, uint32_t count, bool gone);
+/* Ask the log to free a body without references. */
+void body_queue_free(struct ese_db *db, uint64_t id);
+void body_seal(struct ese_body *b);
+
+/* ---- apply.c ---- */
+void *apply_thread(void *arg);
+/* Apply what the round of every database holds. */
+enum st apply_end(struct ese *g, uint64_t applied, struct err *err);
+enum st apply_record(struct ese *g, const struct rec *r, bool rows, bool pages, struct err *err);
+
+/* ---- checkpoint.c ---- */
+struct checkpoint {
+	uint64_t number, position;
+	uint32_t state, keep_from;
+	unsigned char signature[LOG_SIGNATURE];
+};
+#define STATE_DIRTY 1u
+#define STATE_CLEAN 2u
+/* ST_NOTFOUND: no valid slot. */
+enum st checkpoint_read(const char *dir, struct checkpoint *out, struct err *err);
+enum st checkpoint_take(struct ese *g, uint32_t state, struct err *err);
+void *checkpoint_thread(void *arg);
+
+/* ---- recover.c ---- */
+/* Replay from `cp` (position 0: the oldest file) to the end of the log, which is *end_out. */
+enum st recover(struct ese *g, const struct checkpoint *cp, struct log_end *end_out,
+		struct err *err);
+/* Ask for the FREE of every body that lost its last link but was not freed. */
+enum st recover_orphans(struct ese *g, struct err *err);
+
+#endif

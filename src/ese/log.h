@@ -1,0 +1,69 @@
+/* log.h - the writing half of a group's log: a queue, a committer, files prepared ahead.
+ *
+ * Any thread queues nodes.  The committer thread gathers what waits, lays it out as one group, writes
+ * and syncs it, and hands the nodes on in order (`synced`, on that thread).  A second thread keeps two files
+ * prepared ahead, so that a full disk is known before work is taken.  After a failed write or sync
+ * `broken` is called once, on an engine thread, and nothing is handed on any more.
+ * docs/formats.md, "Log file"; docs/crash-states.md for the order of syncs. */
+#ifndef ESE_LOG_H
+#define ESE_LOG_H
+
+#include "base/st.h"
+
+#include "ese/rec.h"
+#include "ese/seg.h"
+
+struct ese_db;
+struct ese_body;
+
+/* A record on its way: made by its producer, owned by the log once queued, by whoever it is handed
+ * to after the sync. */
+struct node {
+	struct node *next;
+	enum rec_kind kind;
+	uint32_t payload_crc;
+	uint32_t len, cap; /* of payload */
+	uint64_t partition, pos;
+	struct ese_db *db; /* NULL for records of the group */
+	uint32_t db_number;
+	void (*done)(void *arg); /* COMMIT */
+	void *arg;
+	struct ese_body **bodies; /* COMMIT: references to drop when applied */
+	uint32_t nbodies, cap_bodies;
+	char payload[];
+};
+struct node *node_new(enum rec_kind kind, uint32_t cap); /* NULL: out of memory */
+void node_free(struct node *n);                          /* not the references in it */
+
+struct log_conf {
+	const char *dir; /* outlives the log */
+	unsigned char signature[LOG_SIGNATURE];
+	uint32_t segment_bytes;
+	enum seg_sync sync;
+	uint32_t spares_max; /* spare files kept for use; more are removed */
+	void (*synced)(void *arg, struct node *list);
+	void (*broken)(void *arg, const struct err *why);
+	void *arg;
+};
+
+struct log;
+/* Start writing in generation `gen` (a new file), group numbers from `number` on.  prev_created and
+ * prev_end as in the header.  Blocks on the disk; starts the threads. */
+enum st log_start(const struct log_conf *c, uint32_t gen, uint64_t prev_created, uint32_t prev_end,
+		  uint64_t number, struct log **out, struct err *err);
+/* Write what is queued, stop the threads, close.  NULL is fine. */
+void log_stop(struct log *l);
+
+/* Queue one node (its payload_crc is set here, outside every lock). */
+void log_queue(struct log *l, struct node *n);
+/* Largest payload of one record. */
+uint32_t log_payload_max(const struct log *l);
+/* No file could be prepared ahead (the disk is full): take no new work. */
+bool log_starved(struct log *l);
+/* Files of generations below `keep_from` are not needed: reuse or remove them. */
+void log_release(struct log *l, uint32_t keep_from);
+/* Where the next group will go. */
+uint64_t log_position(struct log *l);
+void log_counts(struct log *l, uint64_t *bytes, uint64_t *syncs);
+
+#endif

@@ -1,0 +1,46 @@
+/* pdb.h - a property database: ordered rows in a RocksDB folder, without its own log.
+ *
+ * Reads from any thread; batches and flushes from the engine's threads.  One column family: its C
+ * API flushes them one by one, which would tear several apart in a crash.  What RocksDB holds after a crash is what
+ * it held at some flush, whole: the applied row in every batch says where that is. */
+#ifndef ESE_PDB_H
+#define ESE_PDB_H
+
+#include "base/span.h"
+#include "base/st.h"
+
+struct pdb;
+struct pdb_batch;
+
+struct pdb_conf {
+	size_t cache_bytes;  /* block cache */
+	size_t buffer_bytes; /* one write buffer; there are two */
+	int files_max;       /* open files */
+};
+
+enum st pdb_open(const char *path, bool create, const struct pdb_conf *c, struct pdb **out,
+		 struct err *err);
+void pdb_close(struct pdb *p); /* NULL is fine */
+
+/* *bytes_out is valid until pdb_release(*hold_out).  ST_NOTFOUND fills no text. */
+enum st pdb_get(struct pdb *p, struct span key, struct span *bytes_out, void **hold_out,
+		struct err *err);
+void pdb_release(void *hold);
+
+struct pdb_batch *pdb_batch_new(void); /* NULL: out of memory */
+void pdb_batch_free(struct pdb_batch *b);
+void pdb_put(struct pdb_batch *b, struct span key, struct span value);
+void pdb_delete(struct pdb_batch *b, struct span key);
+/* Apply and empty the batch; all of it is visible at once, none of it durable. */
+enum st pdb_write(struct pdb *p, struct pdb_batch *b, struct err *err);
+/* Everything written before the call is durable when it returns. */
+enum st pdb_flush(struct pdb *p, struct err *err);
+
+struct pdb_iter;
+/* Rows with from <= key < to, on a snapshot; both are copied. */
+enum st pdb_iter_new(struct pdb *p, struct span from, struct span to, struct pdb_iter **out,
+		     struct err *err);
+enum st pdb_iter_next(struct pdb_iter *it, struct span *key, struct span *value, struct err *err);
+void pdb_iter_free(struct pdb_iter *it);
+
+#endif

@@ -1,0 +1,195 @@
+/* read.c - finding and reading committed bodies; see ese.h. */
+#include "ese/ese_int.h"
+
+#include "base/crc32c.h"
+#include "ese/io.h"
+#include "ese/rows.h"
+
+#include <stdlib.h>
+
+#define READ_PAGES 16u /* read at once */
+
+static enum st damaged(struct ese_db *db, uint64_t id, struct err *err)
+{
+	return fail(err, ST_CORRUPT, "database %s: the row of body %llu is damaged", db->name,
+		    (unsigned long long)id);
+}
+
+static enum st get_row(struct ese_db *db, uint64_t id, struct row_body *row, void **hold,
+		       struct err *err)
+{
+	struct row_key key = row_key_body(id);
+	struct span v;
+	enum st st = pdb_get(db->rows, row_key_span(&key), &v, hold, err);
+
+	if (st == ST_NOTFOUND)
+		return fail(err, st, "no body %llu in %s", (unsigned long long)id, db->name);
+	if (st == ST_OK && row_body_get(v, row) != ST_OK) {
+		pdb_release(*hold);
+		return damaged(db, id, err);
+	}
+	return st;
+}
+
+/* CRCs of pages first ... first + n - 1, from the row itself or from the rows beside it. */
+static enum st get_crcs(struct ese_db *db, uint64_t id, const struct row_body *row, uint32_t first,
+			uint32_t n, uint32_t *out, struct err *err)
+{
+	while (n > 0) {
+		struct row_key key = row_key_crc(id, first / CRC_ROW);
+		uint32_t in = first, take = n;
+		struct span v = row->crcs;
+		void *hold = NULL;
+
+		if (row->ncrcs == 0) {
+			enum st st = pdb_get(db->rows, row_key_span(&key), &v, &hold, err);
+
+			if (st == ST_NOTFOUND)
+				return damaged(db, id, err);
+			if (st != ST_OK)
+				return st;
+			in = first % CRC_ROW;
+			take = n < CRC_ROW - in ? n : CRC_ROW - in;
+		}
+		if (v.len < ((size_t)in + take) * 4) {
+			pdb_release(hold);
+			return damaged(db, id, err);
+		}
+		for (uint32_t i = 0; i < take; i++)
+			out[i] = le32_get(v.at + ((size_t)in + i) * 4);
+		pdb_release(hold);
+		first += take;
+		out += take;
+		n -= take;
+	}
+	return ST_OK;
+}
+
+enum st ese_body_find(struct ese_db *db, uint64_t id, bool with_crc, struct ese_scatter *out,
+		      struct err *err)
+{
+	struct ese_scatter s = { 0 };
+	struct row_body row;
+	void *hold;
+	enum st st = get_row(db, id, &row, &hold, err);
+
+	if (st != ST_OK)
+		return st;
+	s.len = row.len;
+	s.nruns = row.nruns;
+	s.npages = row.npages;
+	s.runs = calloc(row.nruns ? row.nruns : 1, sizeof(*s.runs));
+	if (with_crc)
+		s.page_crc = calloc(row.npages ? row.npages : 1, sizeof(*s.page_crc));
+	if (!s.runs || (with_crc && !s.page_crc))
+		st = fail(err, ST_NOMEM, "find body %llu", (unsigned long long)id);
+	for (uint32_t i = 0; st == ST_OK && i < row.nruns; i++)
+		s.runs[i] =
+			(struct ese_scatter_run){ run_page(row.runs, i), run_pages(row.runs, i) };
+	if (st == ST_OK && with_crc)
+		st = get_crcs(db, id, &row, 0, row.npages, s.page_crc, err);
+	pdb_release(hold);
+	if (st != ST_OK) {
+		ese_scatter_free(&s);
+		return st;
+	}
+	*out = s;
+	return ST_OK;
+}
+
+void ese_scatter_free(struct ese_scatter *s)
+{
+	free(s->runs);
+	free(s->page_crc);
+	*s = (struct ese_scatter){ 0 };
+}
+
+/* Up to READ_PAGES pages of the body that lie side by side, from body page `first` on; *n_out says how many. */
+static enum st read_pages(struct ese_db *db, const struct row_body *row, uint32_t first,
+			  uint32_t want, char *out, uint32_t *n_out, struct err *err)
+{
+	uint32_t before = 0, i = 0, n;
+	uint64_t len, at;
+	size_t got;
+	enum st st;
+
+	while (before + run_pages(row->runs, i) <= first)
+		before += run_pages(row->runs, i++);
+	n = before + run_pages(row->runs, i) - first;
+	n = n < want ? n : want;
+	n = n < READ_PAGES ? n : READ_PAGES;
+	at = (uint64_t)run_page(row->runs, i) + first - before;
+	len = (uint64_t)n * ESE_PAGE;
+	if ((uint64_t)first * ESE_PAGE + len > row->len)
+		len = row->len - (uint64_t)first * ESE_PAGE;
+	st = io_read(db->read_fd, out, len, at * ESE_PAGE, &got, db->name, err);
+	if (st == ST_OK && got < len)
+		st = fail(err, ST_CORRUPT, "%s.stm ends before page %llu", db->name,
+			  (unsigned long long)(at + n - 1));
+	*n_out = n;
+	return st;
+}
+
+static enum st verify(struct ese_db *db, uint64_t id, const struct row_body *row, uint32_t first,
+		      uint32_t n, const char *bytes, struct err *err)
+{
+	uint32_t crcs[READ_PAGES];
+	enum st st = get_crcs(db, id, row, first, n, crcs, err);
+
+	for (uint32_t i = 0; st == ST_OK && i < n; i++) {
+		uint64_t from = (uint64_t)(first + i) * ESE_PAGE;
+		size_t len = row->len - from < ESE_PAGE ? row->len - from : ESE_PAGE;
+
+		if (crc32c(0, bytes + (size_t)i * ESE_PAGE, len) != crcs[i])
+			st = fail(err, ST_CORRUPT, "%s: page %u of body %llu is damaged", db->name,
+				  first + i, (unsigned long long)id);
+	}
+	return st;
+}
+
+static enum st read_range(struct ese_db *db, uint64_t id, const struct row_body *row, uint64_t off,
+			  char *out, size_t len, struct err *err)
+{
+	char *pages = malloc((size_t)READ_PAGES * ESE_PAGE);
+	enum st st = ST_OK;
+
+	if (!pages)
+		return fail(err, ST_NOMEM, "read body %llu", (unsigned long long)id);
+	while (st == ST_OK && len > 0) {
+		uint32_t first = (uint32_t)(off / ESE_PAGE), n = 0;
+		uint32_t want = (uint32_t)((off + len - 1) / ESE_PAGE - first + 1);
+		size_t in = off % ESE_PAGE, take;
+
+		st = read_pages(db, row, first, want, pages, &n, err);
+		if (st == ST_OK)
+			st = verify(db, id, row, first, n, pages, err);
+		if (st != ST_OK)
+			break;
+		take = (size_t)n * ESE_PAGE - in;
+		take = take < len ? take : len;
+		memcpy(out, pages + in, take);
+		out += take;
+		off += take;
+		len -= take;
+	}
+	free(pages);
+	return st;
+}
+
+enum st ese_body_read(struct ese_db *db, uint64_t id, uint64_t offset, void *out, size_t len,
+		      struct err *err)
+{
+	struct row_body row;
+	void *hold;
+	enum st st = get_row(db, id, &row, &hold, err);
+
+	if (st != ST_OK)
+		return st;
+	if (offset > row.len || len > row.len - offset)
+		st = fail(err, ST_BAD, "body %llu has %llu bytes", (unsigned long long)id,
+			  (unsigned long long)row.len);
+	else
+		st = read_range(db, id, &row, offset, out, len, err);
+	pdb_release(hold);
+	return st;
+}

@@ -1,0 +1,22 @@
+/* round.h - a run of records of one database, applied together.
+ *
+ * One thread (the apply thread, or recovery).  Records are added in log order; what their payloads
+ * point to must stay until round_end, which writes the page bytes, then all rows, counts and page states with
+ * the applied position as one RocksDB batch.  A body that several records of a round touch costs one row. */
+#ifndef ESE_ROUND_H
+#define ESE_ROUND_H
+
+#include "ese/rec.h"
+
+struct ese_db;
+struct round;
+
+struct round *round_new(struct ese_db *db); /* NULL: out of memory */
+void round_free(struct round *r);           /* NULL is fine */
+enum st round_body(struct round *r, const struct rec_body *b, struct err *err);
+enum st round_commit(struct round *r, const struct rec *rec, struct err *err);
+enum st round_drop(struct round *r, uint64_t body_id, struct err *err); /* a FREE record */
+/* Nothing added: nothing done. */
+enum st round_end(struct round *r, uint64_t applied, struct err *err);
+
+#endif
