@@ -5,6 +5,8 @@
 #include "inet/session.h"
 #include "transport/fsdriver.h"
 
+#include <openssl/ssl.h>
+
 #include <arpa/inet.h>
 #include <fnmatch.h>
 #include <pthread.h>
@@ -25,7 +27,7 @@ static struct world {
 	const struct inet_protocol *protocol;
 	const struct talk *talks;
 	size_t ntalks;
-	char failure[4096];
+	char failure[8192];
 	/* the last submitted message; the client looks only when the server has answered */
 	pthread_mutex_t lock;
 	struct buf content;
@@ -104,6 +106,7 @@ static enum st resolve(void *arg, struct span address, struct pool *pool, struct
 struct client {
 	const struct talk *talk;
 	int fd;
+	SSL *ssl;
 	char in[65536];
 	size_t len;
 };
@@ -118,7 +121,8 @@ static bool differs(struct client *c, const char *what, const char *want, const 
 static bool send_all(struct client *c, const char *bytes, size_t len)
 {
 	while (len > 0) {
-		ssize_t n = send(c->fd, bytes, len, MSG_NOSIGNAL);
+		ssize_t n = c->ssl ? SSL_write(c->ssl, bytes, (int)len)
+				   : send(c->fd, bytes, len, MSG_NOSIGNAL);
 
 		if (n <= 0)
 			return false;
@@ -154,7 +158,9 @@ static bool read_line(struct client *c, char *line, size_t room)
 	char *end;
 
 	while (!(end = memmem(c->in, c->len, "\r\n", 2))) {
-		ssize_t n = recv(c->fd, c->in + c->len, sizeof(c->in) - c->len, 0);
+		size_t left = sizeof(c->in) - c->len;
+		ssize_t n = c->ssl ? SSL_read(c->ssl, c->in + c->len, (int)left)
+				   : recv(c->fd, c->in + c->len, left, 0);
 
 		if (n <= 0)
 			return false;
@@ -186,6 +192,16 @@ static bool send_many(struct client *c, unsigned long n)
 	return true;
 }
 
+static bool begin_tls(struct client *c)
+{
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+
+	c->ssl = SSL_new(ctx);
+	SSL_CTX_free(ctx);
+	SSL_set_fd(c->ssl, c->fd);
+	return SSL_connect(c->ssl) == 1 || differs(c, "no TLS", "", "");
+}
+
 static bool run_step(struct client *c, struct span step)
 {
 	struct span rest = step.len > 3 ? span_skip(step, 3) : SPAN("");
@@ -199,6 +215,8 @@ static bool run_step(struct client *c, struct span step)
 		return send_escaped(c, rest);
 	case 'S':
 		return expect(c, text);
+	case 'T':
+		return begin_tls(c);
 	case 'W':
 		return send_many(c, strtoul(text, NULL, 10));
 	default:
@@ -268,6 +286,7 @@ static bool run_talk(const struct talk *t)
 	}
 	if (!ok && !w.failure[0])
 		differs(&c, "the connection broke", "", "");
+	SSL_free(c.ssl);
 	close(c.fd);
 	return ok && check_submitted(&c, before);
 }
@@ -312,7 +331,18 @@ static void start_loop(void *arg)
 	assert_int_equal(ds_new(&o, &w.il.ds, &err), ST_OK);
 }
 
-static void set_up(char *home, const char *settings)
+static void make_certificate(const char *home)
+{
+	char cert[256], key[256];
+	struct err err;
+
+	snprintf(cert, sizeof(cert), "%s/cert.pem", home);
+	snprintf(key, sizeof(key), "%s/key.pem", home);
+	assert_int_equal(tls_self_signed(cert, key, "mx.mailroot.test", &err), ST_OK);
+	assert_int_equal(tls_server_new(cert, key, &w.host.tls, &err), ST_OK);
+}
+
+static void set_up(char *home, const char *settings, bool tls)
 {
 	const struct inet_ips_limits limits = { 0 };
 	struct config *config;
@@ -322,6 +352,8 @@ static void set_up(char *home, const char *settings)
 	make_home(home, settings);
 	if (config_read(home, &config, &err) != ST_OK)
 		fail_msg("%s", err.text);
+	if (tls)
+		make_certificate(home);
 	w.host.config = config;
 	w.host.version = "test";
 	w.host.nloops = 1;
@@ -346,6 +378,7 @@ static void tear_down(char *home)
 	loop_free(w.il.loop);
 	fsdriver_close(w.host.queue);
 	ips_free(w.host.ips);
+	tls_free(w.host.tls);
 	buf_free(&w.content);
 	config_free((struct config *)(uintptr_t)w.host.config);
 	snprintf(command, sizeof(command), "rm -rf '%s'", home);
@@ -353,13 +386,13 @@ static void tear_down(char *home)
 	w = (struct world){ 0 };
 }
 
-void talk_run(const struct inet_protocol *protocol, const char *settings, const struct talk *talks,
-	      size_t n)
+static void run(const struct inet_protocol *protocol, const char *settings, bool tls,
+		const struct talk *talks, size_t n)
 {
 	char home[] = "/tmp/mailroot-talk-XXXXXX", failure[sizeof(w.failure)];
 	pthread_t thread;
 
-	set_up(home, settings);
+	set_up(home, settings, tls);
 	w.protocol = protocol;
 	w.talks = talks;
 	w.ntalks = n;
@@ -371,4 +404,16 @@ void talk_run(const struct inet_protocol *protocol, const char *settings, const 
 	tear_down(home);
 	if (failure[0])
 		fail_msg("%s", failure);
+}
+
+void talk_run(const struct inet_protocol *protocol, const char *settings, const struct talk *talks,
+	      size_t n)
+{
+	run(protocol, settings, false, talks, n);
+}
+
+void talk_run_tls(const struct inet_protocol *protocol, const char *settings,
+		  const struct talk *talks, size_t n)
+{
+	run(protocol, settings, true, talks, n);
 }

@@ -6,6 +6,7 @@
  *	S: pattern	the server's next line (fnmatch)
  *	E:		the server has closed the connection
  *	W: n		the client sends n bytes of 'x'
+ *	T:		the client begins TLS
  */
 #ifndef TESTS_INET_TALK_H
 #define TESTS_INET_TALK_H
@@ -23,7 +24,10 @@ struct talk {
 };
 
 /* Run all; the first difference fails the test.  `settings` is the text of mailroot.conf. */
+/* The same with a certificate, so that TLS is offered. */
 void talk_run(const struct inet_protocol *protocol, const char *settings, const struct talk *talks,
 	      size_t n);
+void talk_run_tls(const struct inet_protocol *protocol, const char *settings,
+		  const struct talk *talks, size_t n);
 
 #endif

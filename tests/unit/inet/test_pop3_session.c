@@ -92,6 +92,34 @@ static const struct talk talks[] = {
 	  "C: 6\nS: -ERR *\nS: -ERR Too many errors*\nE:\n" },
 };
 
+static const struct talk under_tls[] = {
+	{ .name = "TLS begins, and the name said before is forgotten",
+	  .text = HELLO
+	  "C: USER alice@mailroot.test\nS: +OK *\nC: STLS\nS: +OK *\nT:\n"
+	  "C: PASS demo\nS: -ERR Send USER first\nC: STLS\nS: -ERR TLS is already*\n"
+	  "C: USER alice@mailroot.test\nS: +OK *\nC: PASS demo\nS: +OK *\n"
+	  "C: RETR 2\nS: +OK *\nS: Subject: two\nS: \nS: ..dot\nS: ...\nS: end\nS: .\n"
+	  "C: RETR 1\nS: +OK *\nS: Subject: one\nS: \nS: hello\nS: .\n" BYE },
+	{ .name = "commands put in before TLS are never run",
+	  .text = HELLO
+	  "c: STLS\\r\\nUSER evil\\r\\n\nS: +OK *\nT:\nC: PASS x\nS: -ERR Send USER first\n" BYE },
+	{ .name = "TLS from the first byte",
+	  .service = "pop3s",
+	  .ip = "192.0.2.1",
+	  .text = "T:\n" HELLO
+		  "C: USER alice@mailroot.test\nS: +OK *\nC: PASS demo\nS: +OK *\n" BYE },
+};
+
+static void transcripts_under_tls(void **state)
+{
+	(void)state;
+	fakestore_reset();
+	talk_run_tls(&pop3_protocol, "auth_failure_delay_ms = 10\n", under_tls,
+		     sizeof(under_tls) / sizeof(under_tls[0]));
+	assert_int_equal(fakestore_held(), 0);
+	fakestore_close();
+}
+
 static void transcripts(void **state)
 {
 	(void)state;
@@ -106,7 +134,10 @@ static void transcripts(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(transcripts) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(transcripts),
+		cmocka_unit_test(transcripts_under_tls),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

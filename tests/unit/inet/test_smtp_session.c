@@ -1,4 +1,5 @@
 /* SMTP sessions, as their transcripts read. */
+#include "fakestore.h"
 #include "inet/smtp/smtp.h"
 #include "talk.h"
 
@@ -157,6 +158,58 @@ static const struct talk talks[] = {
 	{ .name = "silence inside a message", .text = TO_ALICE GO "C: x\nS: 421 4.4.2 *\nE:\n" },
 };
 
+#define GREETING "S: 220 mx.mailroot.test ESMTP Mailroot\n"
+#define EHLO_TLS                                                                                    \
+	"C: EHLO c.example\nS: 250-*\nS: 250-*\nS: 250-*\nS: 250-*\nS: 250-*\nS: 250-*\nS: 250-*\n" \
+	"S: 250-*\nS: 250-STARTTLS\nS: 250-AUTH *\nS: 250 HELP\n"
+#define EHLO_INSIDE                                                                                 \
+	"C: EHLO c.example\nS: 250-*\nS: 250-*\nS: 250-*\nS: 250-*\nS: 250-*\nS: 250-*\nS: 250-*\n" \
+	"S: 250-*\nS: 250-AUTH PLAIN LOGIN SCRAM-SHA-256\nS: 250 HELP\n"
+#define ALICE "AGFsaWNlQG1haWxyb290LnRlc3QAZGVtbw=="
+
+static const struct talk under_tls[] = {
+	{ .name = "TLS begins, and what was said before is forgotten",
+	  .ip = "192.0.2.1",
+	  .text = GREETING EHLO_TLS
+	  "C: MAIL FROM:<a@b.example>\nS: 250 *\nC: STARTTLS\nS: 220 2.0.0 *\nT:\n"
+	  "C: RCPT TO:<alice@mailroot.test>\nS: 503 5.5.1 Send EHLO*\n" EHLO_INSIDE
+	  "C: STARTTLS\nS: 503 5.5.1 *\n" BYE },
+	{ .name = "commands put in before TLS are never run",
+	  .text = GREETING EHLO_TLS
+	  "c: STARTTLS\\r\\nMAIL FROM:<evil@x>\\r\\n\nS: 220 *\nT:\n" EHLO_INSIDE
+	  "C: RCPT TO:<alice@mailroot.test>\nS: 503 5.5.1 Need MAIL*\n" BYE },
+	{ .name = "a submission from afar",
+	  .service = "submission",
+	  .ip = "192.0.2.1",
+	  .text = GREETING EHLO_TLS
+	  "C: AUTH PLAIN " ALICE "\nS: 538 *\nC: MAIL FROM:<a@b>\nS: 530 *\n"
+	  "C: STARTTLS\nS: 220 *\nT:\n" EHLO_INSIDE "C: AUTH PLAIN AGEAYg==\nS: 535 5.7.8 *\n"
+	  "C: AUTH PLAIN " ALICE "\nS: 235 2.7.0 *\nC: AUTH PLAIN\nS: 503 *\n"
+	  "C: MAIL FROM:<alice@mailroot.test> AUTH=<>\nS: 250 *\n"
+	  "C: RCPT TO:<x@elsewhere.example>\nS: 550 5.4.4 *\n"
+	  "C: RCPT TO:<bob@mailroot.test>\nS: 250 *\nC: DATA\nS: 354 *\nC: x\nC: .\n" QUEUED BYE,
+	  .content = "+0000\r\nx\r\n",
+	  .rcpts = 1 },
+	{ .name = "TLS from the first byte",
+	  .service = "submissions",
+	  .text = "T:\n" GREETING EHLO_INSIDE "C: AUTH LOGIN\nS: 334 VXNlcm5hbWU6\n"
+		  "C: YWxpY2VAbWFpbHJvb3QudGVzdA==\nS: 334 UGFzc3dvcmQ6\nC: ZGVtbw==\nS: 235 *\n" BYE },
+	{ .name = "half a handshake is waited for, not for ever",
+	  .text = GREETING EHLO_TLS "C: STARTTLS\nS: 220 *\nc: \\0\nE:\n" },
+};
+
+static void transcripts_under_tls(void **state)
+{
+	(void)state;
+	fakestore_reset();
+	talk_run_tls(&smtp_protocol,
+		     "message_size_max = 8192\ntls_timeout_s = 1\nauth_failure_delay_ms = 10\n"
+		     "domain = \"mailroot.test\"\n",
+		     under_tls, sizeof(under_tls) / sizeof(under_tls[0]));
+	assert_int_equal(fakestore_held(), 0);
+	fakestore_close();
+}
+
 static void transcripts(void **state)
 {
 	(void)state;
@@ -169,7 +222,10 @@ static void transcripts(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(transcripts) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(transcripts),
+		cmocka_unit_test(transcripts_under_tls),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
