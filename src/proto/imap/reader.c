@@ -10,9 +10,11 @@
 
 #include "proto/imap/parse.h"
 
-#define EARLY_LOOKS 8
-/* Of a refused line enough is kept in the input to see the literal that its end may announce. */
-#define SKIP_TAIL   64
+#define EARLY_LOOKS  8
+/* Of a refused line enough is kept in the input to see the literal that its end may announce, in no
+ * more octets than the second; however the line came in, that is what is looked at. */
+#define SKIP_TAIL    64
+#define SKIP_LITERAL (SKIP_TAIL - 4)
 
 enum phase {
 	PHASE_COMMAND, /* gathering */
@@ -177,7 +179,10 @@ static bool skip(struct imap_reader *r, struct span in, struct imap_result *res,
 		*got = bad(SPAN_NONE, NULL, bare_lf, res);
 		return false;
 	}
-	if (!line_over(r, span_cut(in, lf - 1))) {
+	struct span line = span_cut(in, lf - 1);
+	if (line.len > SKIP_LITERAL)
+		line = span_skip(line, line.len - SKIP_LITERAL);
+	if (!line_over(r, line)) {
 		*got = bad(SPAN_NONE, NULL, "the literal is too large", res);
 		res->close = true;
 		return false;
