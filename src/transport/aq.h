@@ -12,8 +12,9 @@
  *
  * Memory: a message that waits is a record of under 200 bytes (its envelope is read again from the
  * queue folder when its turn comes); at most `messages_max` records, then aq_admit() says no and SMTP
- * answers 452.  Envelopes are loaded only for messages in a fiber's hands, contents are open only while read:
- * at most 10,000, and never more than there are fibers. */
+ * answers 452.  Envelopes and small contents that are still in memory when a
+ * message comes in stay there while all of them together are under 64 MiB.  Content files are open only in a
+ * fiber's hands, and there are fewer fibers than the 10,000 files of the seed. */
 #ifndef TRANSPORT_AQ_H
 #define TRANSPORT_AQ_H
 
@@ -24,8 +25,6 @@
 
 struct aq;
 struct aq_msg; /* one message in the engine's hands */
-
-#define AQ_CONTENT_OPEN_MAX 10000 /* seed: more must be closed and opened again later */
 
 struct aq_options {
 	struct mailmsg_driver
@@ -132,16 +131,17 @@ struct aq_message_view {
 	uint32_t attempts;
 	enum st error; /* of the last attempt */
 };
-/* At most `max` messages, in the order in which they stand in their queues. */
+/* At most `max` waiting messages, in the order in which they stand in their queues; those in a sink's hands
+ * are only counted (aq_queue_view.active). */
 void aq_messages(const struct aq *aq, size_t max,
 		 void (*row)(void *arg, const struct aq_message_view *v), void *arg);
 
 struct aq_stats {
 	uint64_t submitted, enumerated, delivered_messages, delivered_recipients, failed_recipients,
 		retries, reports, badmail, refused;
-	uint64_t waiting;      /* messages in all queues now */
-	uint32_t content_open; /* content files open now */
+	uint64_t waiting; /* messages in all queues now */
+	uint64_t active;  /* in the hands of sinks: no more content files are open than that */
 };
-void aq_stats(const struct aq *aq, struct aq_stats *out); /* any thread, approximate */
+void aq_stats(const struct aq *aq, struct aq_stats *out);
 
 #endif
