@@ -217,12 +217,13 @@ enum st mailmsg_envelope(const struct mailmsg *m, struct pool *pool, struct mail
 enum st mailmsg_live(const struct mailmsg *m, struct pool *pool, struct mailmsg_live *out,
 		     struct err *err)
 {
-	struct plist list = plist_trusted(m->live.at, m->live.len);
+	struct plist list;
 
 	if (!m->live.len) {
 		*out = (struct mailmsg_live){ .status = MP_STATUS_SUBMITTED };
 		return ST_OK;
 	}
+	list = plist_trusted(m->live.at, m->live.len);
 	return mailmsg_live_read(&list, pool, out, err);
 }
 

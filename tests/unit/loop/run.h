@@ -19,7 +19,7 @@ struct run {
 	void *arg;
 };
 
-static void run_body(void *arg)
+static inline void run_body(void *arg)
 {
 	struct run *run = arg;
 
@@ -35,7 +35,7 @@ static inline void must_fail(const char *file, int line, const char *what)
 	abort();
 }
 
-static void run_on_loop(void (*body)(void *arg), void *arg)
+static inline void run_on_loop(void (*body)(void *arg), void *arg)
 {
 	struct run run = { .body = body, .arg = arg };
 	struct err err;
