@@ -179,6 +179,5 @@ void pop3_run_stls(struct pop3_session *s, const struct pop3_command *c)
 	s->head.waits = NULL;
 	inet_count(&s->head, INET_TLS, 1);
 	s->lines = (struct line_reader){ .max = POP3_AUTH_LINE_MAX };
-	s->utf8 = false;
 	forget_name(s);
 }

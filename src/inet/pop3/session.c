@@ -83,10 +83,10 @@ static void run_noop(struct pop3_session *s, const struct pop3_command *c)
 	pop3_say(s, POP3_R_OK);
 }
 
+/* Names, passwords and messages go out and come in as they are, with or without it (RFC 6856). */
 static void run_utf8(struct pop3_session *s, const struct pop3_command *c)
 {
 	(void)c;
-	s->utf8 = true;
 	pop3_say(s, POP3_R_UTF8_OK);
 }
 

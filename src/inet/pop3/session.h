@@ -29,7 +29,7 @@ struct pop3_session {
 	struct inet_session head;
 	struct line_reader lines;
 	enum pop3_state state;
-	bool greeted, ending, utf8;
+	bool greeted, ending;
 	char *name; /* from USER, until PASS */
 	struct ds_logon logon;
 	struct pop3_drop drop;

@@ -37,11 +37,6 @@ struct span pop3_stuff_end(const struct pop3_stuffer *s)
 	return s->at == POP3_AT_LINE ? SPAN(".\r\n") : SPAN("\r\n.\r\n");
 }
 
-size_t pop3_end_octets(const struct pop3_stuffer *s)
-{
-	return s->at == POP3_AT_LINE ? 0 : 2;
-}
-
 size_t pop3_top_len(struct pop3_top *t, struct span in)
 {
 	for (size_t i = 0; i < in.len; i++) {

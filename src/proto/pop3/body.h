@@ -19,8 +19,6 @@ struct pop3_stuffer {
 struct span pop3_stuff(struct pop3_stuffer *s, struct span in, size_t *used);
 /* What to send behind the last byte: "." CR LF, and before it the CR LF that the message lacks. */
 struct span pop3_stuff_end(const struct pop3_stuffer *s);
-/* Octets that pop3_stuff_end() adds to the message itself (0 or 2): LIST must count them. */
-size_t pop3_end_octets(const struct pop3_stuffer *s);
 
 /* TOP n: the header fields, the empty line, n lines of the body. */
 struct pop3_top {

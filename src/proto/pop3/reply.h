@@ -42,12 +42,10 @@
 	X(POP3_R_AUTH_TROUBLE, false, "SYS/TEMP", "Authentication is not available now")           \
 	X(POP3_R_IN_USE, false, "IN-USE", "Maildrop is in use by another session")                 \
 	X(POP3_R_UNKNOWN_LANG, false, "", "Language not available")                                \
-	X(POP3_R_NEED_UTF8, false, "UTF8", "Message needs the UTF8 command first")                 \
 	X(POP3_R_TROUBLE, false, "SYS/TEMP", "Temporary failure, try again later")                 \
 	X(POP3_R_DAMAGED, false, "SYS/PERM", "Message is damaged")                                 \
 	X(POP3_R_NOT_ALL_DELETED, false, "", "Some messages were not deleted")                     \
 	X(POP3_R_TOO_MANY_ERRORS, false, "", "Too many errors, closing connection")                \
-	X(POP3_R_TOO_MANY_CONNS, false, "SYS/TEMP", "Too many connections, try again later")       \
 	X(POP3_R_TIMEOUT, false, "", "Timeout, closing connection")                                \
 	X(POP3_R_STOPPING, false, "SYS/TEMP", "Server is stopping, closing connection")
 

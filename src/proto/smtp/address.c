@@ -55,16 +55,6 @@ static size_t domain_len(struct span s)
 	return i;
 }
 
-bool smtp_is_domain(struct span s, bool utf8_ok)
-{
-	if (s.len == 0 || domain_len(s) != s.len || !smtp_is_utf8(s))
-		return false;
-	for (size_t i = 0; i < s.len && !utf8_ok; i++)
-		if (is_high(s.at[i]))
-			return false;
-	return true;
-}
-
 bool smtp_is_literal(struct span s)
 {
 	const struct span tag = SPAN("IPv6:");

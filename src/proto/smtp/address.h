@@ -39,8 +39,7 @@ void smtp_path_local(const struct smtp_path *p, struct buf *out);
  * "a"@b and a@b come out equal.  Nothing for SMTP_PATH_NULL. */
 void smtp_path_write(const struct smtp_path *p, struct buf *out);
 
-/* A whole span is a domain name / an address literal "[...]". */
-bool smtp_is_domain(struct span s, bool utf8_ok);
+/* The whole span is an address literal "[...]". */
 bool smtp_is_literal(struct span s);
 /* Well-formed UTF-8 (no overlong forms, surrogates or code points past U+10FFFF). */
 bool smtp_is_utf8(struct span s);

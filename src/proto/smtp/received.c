@@ -15,7 +15,7 @@ void smtp_date(struct buf *out, int64_t seconds)
 		   months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
 }
 
-const char *smtp_with(const struct smtp_trace *t)
+static const char *with_word(const struct smtp_trace *t)
 {
 	static const char *const words[2][2][2] = {
 		{ { "ESMTP", "ESMTPA" }, { "ESMTPS", "ESMTPSA" } },
@@ -46,16 +46,11 @@ void smtp_received(struct buf *out, const struct smtp_trace *t)
 	buf_str(out, ")\r\n");
 	if (t->tls.len > 0)
 		buf_printf(out, "\t(using " SPAN_FMT ")\r\n", SPAN_ARG(t->tls));
-	buf_printf(out, "\tby " SPAN_FMT " with %s id " SPAN_FMT, SPAN_ARG(t->host), smtp_with(t),
+	buf_printf(out, "\tby " SPAN_FMT " with %s id " SPAN_FMT, SPAN_ARG(t->host), with_word(t),
 		   SPAN_ARG(t->id));
 	if (t->rcpt.at != NULL)
 		buf_printf(out, "\r\n\tfor <" SPAN_FMT ">", SPAN_ARG(t->rcpt));
 	buf_str(out, ";\r\n\t");
 	smtp_date(out, t->seconds);
 	buf_str(out, "\r\n");
-}
-
-void smtp_return_path(struct buf *out, struct span address)
-{
-	buf_printf(out, "Return-Path: <" SPAN_FMT ">\r\n", SPAN_ARG(address));
 }

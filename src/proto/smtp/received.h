@@ -19,10 +19,6 @@ struct smtp_trace {
 /* "Received: from ... by ... with ESMTPSA id ...; date", folded, with CR LF at the end.  The protocol
  * word is RFC 3848's (SMTP, ESMTP, ESMTPS, ESMTPA, ESMTPSA) or RFC 6531's (UTF8SMTP...). */
 void smtp_received(struct buf *out, const struct smtp_trace *t);
-/* "Return-Path: <address>"; "<>" when the address is empty. */
-void smtp_return_path(struct buf *out, struct span address);
-/* The protocol word alone, for logs. */
-const char *smtp_with(const struct smtp_trace *t);
 /* "Fri, 21 Nov 2025 19:42:00 +0000" (RFC 5322 section 3.3). */
 void smtp_date(struct buf *out, int64_t seconds);
 

@@ -26,7 +26,6 @@
 	X(SMTP_R_STOPPING, 421, "4.3.2", "Server is stopping, closing connection")                 \
 	X(SMTP_R_TIMEOUT, 421, "4.4.2", "Timeout, closing connection")                             \
 	X(SMTP_R_TOO_MANY_ERRORS, 421, "4.7.0", "Too many errors, closing connection")             \
-	X(SMTP_R_TOO_MANY_CONNS, 421, "4.7.0", "Too many connections, try again later")            \
 	X(SMTP_R_LOST_SYNC, 421, "4.5.0", "Command stream out of step, closing connection")        \
 	X(SMTP_R_TRY_LATER, 451, "4.3.0", "Temporary failure, try again later")                    \
 	X(SMTP_R_DIRECTORY_DOWN, 451, "4.3.0", "Directory not available, try again later")         \
@@ -34,7 +33,6 @@
 	X(SMTP_R_QUEUE_FULL, 452, "4.3.1", "Too many messages wait here, try again later")         \
 	X(SMTP_R_DISK_FULL, 452, "4.3.1", "Not enough room for mail, try again later")             \
 	X(SMTP_R_TOO_MANY_RCPTS, 452, "4.5.3", "Too many recipients in one message")               \
-	X(SMTP_R_MAILBOX_FULL, 452, "4.2.2", "Mailbox full")                                       \
 	X(SMTP_R_TLS_TROUBLE, 454, "4.7.0", "TLS not available")                                   \
 	X(SMTP_R_AUTH_TROUBLE, 454, "4.7.0", "Temporary authentication failure")                   \
 	X(SMTP_R_UNKNOWN_COMMAND, 500, "5.5.1", "Command not recognized")                          \
@@ -58,7 +56,6 @@
 	X(SMTP_R_HAVE_TLS, 503, "5.5.1", "TLS is already active")                                  \
 	X(SMTP_R_HAVE_AUTH, 503, "5.5.1", "Already authenticated")                                 \
 	X(SMTP_R_UNKNOWN_MECHANISM, 504, "5.5.4", "Authentication mechanism not offered")          \
-	X(SMTP_R_NEED_TLS, 530, "5.7.0", "Must issue a STARTTLS command first")                    \
 	X(SMTP_R_NEED_AUTH, 530, "5.7.0", "Authentication required")                               \
 	X(SMTP_R_AUTH_FAILED, 535, "5.7.8", "Authentication failed")                               \
 	X(SMTP_R_AUTH_NEEDS_TLS, 538, "5.7.11", "This mechanism needs TLS")                        \
@@ -70,7 +67,6 @@
 	X(SMTP_R_TOO_BIG, 552, "5.3.4", "Message too big")                                         \
 	X(SMTP_R_NEED_UTF8, 553, "5.6.7", "Address needs SMTPUTF8")                                \
 	X(SMTP_R_LOOP, 554, "5.4.6", "Too many hops")                                              \
-	X(SMTP_R_NO_SERVICE, 554, "5.7.0", "No service for you")                                   \
 	X(SMTP_R_BAD_PARAM, 555, "5.5.4", "MAIL or RCPT parameter not recognized")
 
 enum smtp_reply_id {
