@@ -17,7 +17,7 @@ static void put_error(struct buf *out, enum st st, const struct err *err)
 void wire_reply(struct exipc_request *rq, enum st st, const struct buf *list, const struct err *err)
 {
 	struct buf words = BUF_MAX(EXIPC_SECTION);
-	struct span payload = list ? buf_get(list) : SPAN_NONE;
+	struct span payload = list && !list->failed ? buf_get(list) : SPAN_NONE;
 
 	if (list && list->failed)
 		st = ST_TOOBIG;

@@ -1,0 +1,118 @@
+/* store.c - mailroot-store, the information store. */
+#include "admin/options.h"
+#include "main/threads.h"
+#include "store/server.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#define EXIT_BROKEN 70
+
+static struct store_main {
+	struct options options;
+	struct config *config;
+	struct threads threads;
+	struct server *server;
+	struct watch signals;
+	bool stopping;
+	int status;
+} m;
+
+/* The disk failed under the engine: nothing more may be promised; the next start recovers. */
+static void broken(const struct err *why)
+{
+	log_event(LOG_ERROR, "the engine can't write, ending", LE(why));
+	_exit(EXIT_BROKEN);
+}
+
+static void progress(const char *what, uint64_t done, uint64_t total)
+{
+	log_event(LOG_INFO, "recovering", LC("what", what), LU("done", done), LU("total", total));
+}
+
+/* ---- on loops[0] ---- */
+
+static void stopped(void *arg)
+{
+	(void)arg;
+	threads_stop(&m.threads);
+}
+
+static void signalled(void *arg, unsigned events)
+{
+	struct signalfd_siginfo info;
+
+	(void)arg;
+	(void)events;
+	while (read(m.signals.fd, &info, sizeof info) == sizeof info) {
+		if (m.stopping)
+			continue;
+		m.stopping = true;
+		log_event(LOG_INFO, "stopping");
+		server_stop(m.server, stopped, NULL);
+	}
+}
+
+static void begin(void *arg)
+{
+	struct err err;
+
+	(void)arg;
+	if (loop_watch(&m.signals, m.signals.fd, EPOLLIN, signalled, NULL, &err) == ST_OK &&
+	    server_start(m.server, &err) == ST_OK) {
+		log_event(LOG_INFO, "serving", LU("loops", m.threads.n));
+		options_tell_ready(&m.options);
+		return;
+	}
+	log_event(LOG_ERROR, "cannot start", LE(&err));
+	m.status = 1;
+	threads_stop(&m.threads);
+}
+
+static enum st prepare(struct err *err)
+{
+	struct server_options o = { .broken = broken, .progress = progress };
+	enum st st = config_read(m.options.home, &m.config, err);
+
+	if (st == ST_OK)
+		st = threads_new(&m.threads, "store", m.config, err);
+	if (st != ST_OK)
+		return st;
+	log_open("mailroot-store", options_log_level(m.config));
+	o.conf = m.config;
+	o.loops = m.threads.loops;
+	o.nloops = m.threads.n;
+	o.listen_fd = m.options.listen_fd;
+	return server_open(&o, &m.server, err);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option_row rows[] = { OPTION_HOME, OPTION_LISTEN_FD, OPTION_READY_FD,
+						  OPTION_END };
+	struct err err;
+	sigset_t set;
+
+	options_read(&m.options, "mailroot-store", "the information store of a Mailroot server",
+		     rows, argc, argv);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	m.signals.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (m.signals.fd < 0 || prepare(&err) != ST_OK) {
+		fprintf(stderr, "mailroot-store: %s\n",
+			m.signals.fd < 0 ? "signalfd failed" : err.text);
+		return 1;
+	}
+	loop_post(m.threads.loops[0], begin, NULL);
+	threads_run(&m.threads);
+	server_close(m.server);
+	threads_free(&m.threads);
+	config_free(m.config);
+	return m.status;
+}

@@ -1,0 +1,75 @@
+/* directory.h - the embedded directory: domains, users, aliases.
+ *
+ * It belongs to shard 0 and keeps nothing in memory but a lock and two secrets: rows are read when they are
+ * asked for.  All calls on loop 0; F: inside a fiber. */
+#ifndef STORE_DIRECTORY_H
+#define STORE_DIRECTORY_H
+
+#include "store/rows.h"
+#include "store/shard.h"
+
+#define SCRAM_SALT       16
+#define SCRAM_KEY        32
+#define SCRAM_ITERATIONS 10000u
+
+struct directory {
+	struct store *store;
+	struct fiber_lock
+		lock; /* one change at a time: what is checked stays true until it is written */
+	uint64_t last_mailbox;
+	uint8_t secret[32];
+	struct auth *auth;
+};
+
+struct scram_keys {
+	uint32_t iterations;
+	uint8_t salt[SCRAM_SALT], stored[SCRAM_KEY], server[SCRAM_KEY];
+};
+
+struct user {
+	char name[NAME_BYTES_MAX + 1];
+	char display[NAME_BYTES_MAX + 1];
+	char hash[256]; /* as libsodium writes it */
+	struct scram_keys scram;
+	uint64_t mailbox;
+	int64_t created;
+	bool disabled;
+};
+
+/* Before the loops run: read the counters, or write them for a new database (waits for the disk). */
+enum st directory_open(struct store *s, struct directory **out, struct err *err);
+void directory_close(struct directory *d); /* NULL is fine */
+
+/* Lower case, checked: local@domain, or for directory_domain_name a domain.  ST_BAD. */
+enum st directory_name(struct span raw, char out[static NAME_BYTES_MAX + 1], struct err *err);
+enum st directory_domain_name(struct span raw, char out[static NAME_BYTES_MAX + 1],
+			      struct err *err);
+
+enum st directory_user(struct directory *d, const char *name, struct user *out, struct err *err);
+enum st directory_has(struct directory *d, enum dir_row kind, const char *name, struct err *err);
+const char *directory_domain_of(const char *name); /* behind the last @ */
+
+/* F: put one row, or delete it where value is NULL, durable on return. */
+enum st directory_write(struct directory *d, enum dir_row kind, const char *name,
+			const struct buf *value, struct err *err);
+/* F.  A new user: row, mailbox id, counters in one batch.  d->lock is held. */
+enum st directory_user_add(struct directory *d, struct user *u, struct err *err);
+enum st directory_user_write(struct directory *d, const struct user *u, struct err *err);
+/* F.  The user's rows go, and the mailbox is marked to be purged. */
+enum st directory_user_remove(struct directory *d, const struct user *u, struct err *err);
+
+/* F: queue the batch (ended whatever comes) and wait until it is durable. */
+enum st commit_wait(struct ese_batch *b, struct err *err);
+
+/* ---- purge.c: mailboxes without an owner ---- */
+
+/* On the mailbox's shard: refuse it from now on and delete its rows in a fiber, then its DIR_PURGE row. */
+void purge_start(struct shard *sh, uint64_t mailbox);
+/* Nobody uses the mailbox any more. */
+void purge_wake(struct shard *sh, uint64_t mailbox);
+void purges_end(struct shard *sh); /* all: at the end of the store */
+bool purge_is_on(const struct shard *sh, uint64_t mailbox);
+/* Before the loops run: those that an earlier run did not finish are begun again when they do. */
+enum st purge_resume(struct store *s, struct err *err);
+
+#endif

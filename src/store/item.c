@@ -1,0 +1,144 @@
+#include "store/item.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+void items_begin(struct items *i, struct folder *f)
+{
+	*i = (struct items){ .folder = f };
+}
+
+static void items_let_go(struct items *i)
+{
+	if (i->held)
+		ese_value_free(&i->value);
+	i->held = false;
+}
+
+void items_end(struct items *i)
+{
+	items_let_go(i);
+	if (i->it)
+		ese_iter_free(i->it);
+	i->it = NULL;
+}
+
+static enum st get_one(struct items *i, uint32_t uid, struct span *value, struct err *err)
+{
+	struct folder *f = i->folder;
+	struct key k;
+	enum st st = ese_get(f->mb->shard->store->db,
+			     key_message(&k, f->mb->id, BOX_ITEM, f->number, uid), &i->value, err);
+
+	if (st == ST_OK) {
+		i->held = true;
+		*value = i->value.bytes;
+	}
+	return st;
+}
+
+static enum st scan_begin(struct items *i, uint32_t uid, uint32_t last, struct err *err)
+{
+	struct folder *f = i->folder;
+	struct key from, to;
+
+	if (i->it)
+		ese_iter_free(i->it);
+	i->it = NULL;
+	i->it_uid = 0;
+	i->it_last = last;
+	key_message(&to, f->mb->id, BOX_ITEM, f->number, last);
+	return ese_iter_new(f->mb->shard->store->db,
+			    key_message(&from, f->mb->id, BOX_ITEM, f->number, uid), key_after(&to),
+			    &i->it, err);
+}
+
+static enum st scan_to(struct items *i, uint32_t uid, struct span *value, struct err *err)
+{
+	while (i->it_uid < uid) {
+		struct span key;
+		enum st st = ese_iter_next(i->it, &key, &i->it_value, err);
+
+		if (st == ST_EOF) {
+			i->it_uid = UINT32_MAX;
+			i->it_value = SPAN_NONE;
+		} else if (st != ST_OK) {
+			return st;
+		} else {
+			i->it_uid = key_tail_u32(key);
+		}
+	}
+	*value = i->it_value;
+	return i->it_uid == uid && i->it_value.at ? ST_OK : ST_NOTFOUND;
+}
+
+enum st items_get(struct items *i, uint32_t uid, uint32_t last, struct plist *out, struct err *err)
+{
+	struct span value;
+	enum st st = ST_OK;
+
+	items_let_go(i);
+	if (last > uid && (!i->it || uid > i->it_last))
+		st = scan_begin(i, uid, last, err);
+	if (st == ST_OK && i->it && uid <= i->it_last)
+		st = scan_to(i, uid, &value, err);
+	else if (st == ST_OK)
+		st = get_one(i, uid, &value, err);
+	return st == ST_OK ? row_open(value, "a message", out, err) : st;
+}
+
+/* ---- bodies ---- */
+
+_Static_assert(SCATTER_PAGE == ESE_PAGE, "wire and engine mean the same pages");
+_Static_assert(sizeof(struct scatter_run) == sizeof(struct ese_scatter_run), "and runs");
+
+enum st item_put_body(struct store *s, struct pw *w, const struct plist *item, struct err *err)
+{
+	struct buf bytes = BUF_MAX(EXIPC_BLOCK_MAX);
+	struct ese_scatter sc;
+	enum st st = ese_body_find(s->db, plist_u64(item, PR_BODY_ID, 0), false, &sc, err);
+
+	if (st != ST_OK)
+		return st;
+	scatter_write(&bytes, sc.len, (const struct scatter_run *)(const void *)sc.runs, sc.nruns);
+	ese_scatter_free(&sc);
+	if (bytes.failed)
+		w->out->failed = true;
+	else
+		pw_span(w, PR_BODY_SCATTER, buf_get(&bytes));
+	buf_free(&bytes);
+	pw_u64(w, PR_STREAM_TAG, s->db_id);
+	pw_copy(w, item, PR_HEADER_LENGTH);
+	return ST_OK;
+}
+
+struct pin {
+	struct store *store;
+	uint64_t id;
+};
+
+void *item_pin(void *store)
+{
+	struct pin *p = malloc(sizeof *p);
+
+	if (!p)
+		panic("out of memory");
+	p->store = store;
+	p->id = ese_pin(p->store->db);
+	return p;
+}
+
+void item_unpin(void *pin)
+{
+	struct pin *p = pin;
+
+	ese_unpin(p->store->db, p->id);
+	free(p);
+}
+
+void item_pin_rows(struct wire_rows_out *rows, struct store *s)
+{
+	rows->mark = item_pin;
+	rows->release = item_unpin;
+	rows->owner = s;
+}
