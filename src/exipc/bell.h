@@ -8,14 +8,13 @@ struct bell {
 	const exipc_word *asleep; /* the other side's word: odd while it sleeps */
 	uint64_t rung;            /* the odd number that we rang for last */
 	uint64_t count;
-	int fd;
-	bool socket; /* one end of a pair (towards a client) or an eventfd (towards the store) */
+	int fd; /* a pipe's end (towards a client) or an eventfd (towards the store) */
 };
 
 /* Ring if the other side says that it sleeps.  Sure only after a word_fence() behind the store that it is
  * rung for; without one a side that is just falling asleep may be overlooked. */
 void bell_ring(struct bell *b);
-/* Swallow what rang at our end of a socket. */
+/* Swallow what rang at our end of a pipe. */
 void bell_heard(int fd);
 
 /* Our own word; a word_fence() must follow sleep_set() before the last look around. */

@@ -83,12 +83,13 @@ struct exipc_figures {
 	exipc_word ring_full, heap_full;
 };
 
-/* One direction of a queue pair, in the area of its writer. */
+/* One direction of a queue pair, in the area of its writer.  What the other side reads every turn is on
+ * one line; `head`, which it reads only when it is short of room, on another. */
 struct exipc_lane {
 	exipc_word tail;                      /* entries produced */
 	exipc_word returned;                  /* client lanes: handles in returns[] */
-	_Alignas(EXIPC_LINE) exipc_word head; /* entries of the other lane's ring consumed */
 	exipc_word wanted;                    /* not 0: the writer waits for room */
+	_Alignas(EXIPC_LINE) exipc_word head; /* entries of the other lane's ring consumed */
 	_Alignas(EXIPC_LINE) struct exipc_figures figures;
 	_Alignas(4096) struct exipc_entry ring[EXIPC_RING_ENTRIES];
 	exipc_word returns[EXIPC_RETURNS];

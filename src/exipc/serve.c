@@ -392,8 +392,7 @@ enum st end_attach(struct store_end *e)
 		ep->end = e;
 		ep->client_loop = i;
 		ep->bell = (struct bell){ .asleep = &b->client.head->loop[i].asleep,
-					  .fd = b->client_bell[i],
-					  .socket = true };
+					  .fd = b->client_bell[i] };
 		store_pair_init(&ep->p, exipc_lane_in(b->client.head, nstore, i, me),
 				exipc_lane_at(b->store.head, nstore, i, me), b->epoch);
 	}

@@ -148,12 +148,12 @@ void binding_rejected(void *arg)
 static enum st make_bells(struct exipc_binding *b, struct err *err)
 {
 	for (unsigned i = 0; i < b->client_loops; i++) {
-		int pair[2];
+		int ends[2];
 
-		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+		if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
 			return fail_errno(err, "exipc: a doorbell");
-		b->client_bell[i] = pair[0];
-		b->client_bell_peer[i] = pair[1];
+		b->client_bell_peer[i] = ends[0];
+		b->client_bell[i] = ends[1];
 	}
 	for (unsigned i = 0; i < b->server->o.nloops; i++) {
 		b->store_bell[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
