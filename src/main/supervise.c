@@ -174,13 +174,14 @@ enum st child_start(struct child *c, struct err *err)
 	while (c->args[last])
 		last++;
 	snprintf(ready_arg, sizeof ready_arg, "%d", pipe_fds[1]);
-	c->args[last] = (char[]){ "--ready-fd" };
-	c->args[last + 1] = ready_arg;
-	c->args[last + 2] = NULL;
+	/* Options stand before the other words. */
+	memmove(c->args + 3, c->args + 1, (size_t)last * sizeof c->args[0]);
+	c->args[1] = (char[]){ "--ready-fd" };
+	c->args[2] = ready_arg;
 	c->pid = fork();
 	if (c->pid == 0)
 		run_program(c, pipe_fds[1], parent);
-	c->args[last] = NULL;
+	memmove(c->args + 1, c->args + 3, (size_t)last * sizeof c->args[0]);
 	close(pipe_fds[1]);
 	if (c->pid < 0) {
 		close(pipe_fds[0]);
