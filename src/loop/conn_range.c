@@ -15,7 +15,7 @@
 
 #define PIECE       (256 * 1024) /* for one sendfile */
 #define PULL        (64 * 1024)  /* read into memory at once */
-#define SMALL_RANGE 8192         /* up to here copying costs less than a system call more */
+#define SMALL_RANGE 16384        /* up to here copying costs less than the system calls */
 
 struct range_job {
 	struct conn *conn;

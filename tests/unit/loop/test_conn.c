@@ -1,5 +1,6 @@
 /* Connections: input, output, closing, timeouts, TLS; over local sockets and TCP. */
 #include "loop/conn.h"
+#include "loop/sanitize.h"
 #include "peer.h"
 
 #include <malloc.h>
@@ -659,6 +660,181 @@ static void a_file_that_is_shorter_than_said_breaks_the_connection(void **state)
 	close(s.file);
 }
 
+static void abort_it(void *arg)
+{
+	conn_abort(((struct session *)arg)->conn);
+}
+
+static struct timer abort_timer;
+
+/* Aborted at any moment of sending, while the pool may be reading. */
+static void sends_until_aborted(void *arg)
+{
+	struct session *s = arg;
+
+	conn_on_sent(s->conn, count_sent, s);
+	s->runs++;
+	timer_set(&abort_timer, clock_mono() + s->step * 20000LL, abort_it, s);
+	while (conn_send_file(s->conn, s->file, 0, s->len) == ST_OK) {
+		conn_on_sent(s->conn, count_sent, s);
+		s->runs++;
+		posix_fadvise(s->file, 0, 0, POSIX_FADV_DONTNEED);
+	}
+	must(conn_drain(s->conn) == ST_IO);
+}
+
+static void an_abort_while_files_are_read(void **state)
+{
+	int file = pattern_file(1000000);
+
+	(void)state;
+	fsync(file);
+	for (int i = 0; i < 60; i++) {
+		struct session s = { .serve = sends_until_aborted,
+				     .talk = takes_until_end,
+				     .file = file,
+				     .len = 1000000,
+				     .step = i };
+
+		posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
+		run_session(&s);
+		assert_int_equal(s.sent_calls, s.runs);
+	}
+	close(file);
+}
+
+/* ---- many ---- */
+
+#define IDLE 5000
+
+static int idle_gone;
+static struct fiber *idle_waiter;
+
+struct idler {
+	struct conn *conn;
+	int fd;
+};
+
+static void idle_went(void *owner)
+{
+	(void)owner;
+	if (++idle_gone == IDLE)
+		fiber_wake(idle_waiter);
+}
+
+static void idle_serve(void *owner)
+{
+	struct idler *i = owner;
+
+	conn_consume(i->conn, conn_input(i->conn).len);
+	conn_puts(i->conn, "* OK still here\r\n");
+}
+
+static void idle_body(void *arg)
+{
+	struct conn_limits limits = { .idle_ms = 1800 * 1000, .write_ms = 60000 };
+	struct idler *idlers = arg;
+	char reply[32];
+	int server;
+
+	idle_waiter = fiber_self();
+	size_t before = mallinfo2().uordblks;
+	for (int i = 0; i < IDLE; i++) {
+		struct peer p;
+
+		peer_socketpair(&p, &server);
+		idlers[i].fd = p.fd;
+		must(conn_new(server, &limits, &idlers[i], idle_went, &idlers[i].conn, NULL) ==
+		     ST_OK);
+		conn_serve(idlers[i].conn, idle_serve, false);
+		must(write(p.fd, "noop\r\n", 6) == 6);
+	}
+	for (int i = 0; i < IDLE; i++)
+		while (recv(idlers[i].fd, reply, sizeof(reply), MSG_DONTWAIT) < 0)
+			fiber_sleep(deadline_in_ms(1));
+	fiber_sleep(deadline_in_ms(10));
+	size_t each = (mallinfo2().uordblks - before) / IDLE;
+	struct loop_stats stats;
+	loop_stats(loop_self(), &stats);
+	must(stats.fibers_now == 1); /* no idle connection has a stack */
+	printf("an idle connection takes %zu bytes\n", each);
+	must(each < 500);
+	for (int i = 0; i < IDLE; i++)
+		(i % 2 ? conn_close : conn_abort)(idlers[i].conn);
+	for (int i = 0; i < IDLE; i++)
+		close(idlers[i].fd);
+	while (idle_gone < IDLE)
+		must(fiber_park(deadline_in_ms(60000)));
+}
+
+static void five_thousand_idle_connections_are_small(void **state)
+{
+	struct rlimit many = { 2 * IDLE + 100, 2 * IDLE + 100 }, old;
+
+	(void)state;
+	must(getrlimit(RLIMIT_NOFILE, &old) == 0);
+	if (old.rlim_max < many.rlim_cur && setrlimit(RLIMIT_NOFILE, &many) != 0)
+		skip();
+	many.rlim_max = old.rlim_max > many.rlim_max ? old.rlim_max : many.rlim_max;
+	must(setrlimit(RLIMIT_NOFILE, &many) == 0);
+	struct idler *idlers = calloc(IDLE, sizeof(*idlers));
+	run_on_loop(idle_body, idlers);
+	free(idlers);
+}
+
+static void sleeps_until_told(void *arg)
+{
+	fiber_queue_wait(arg, NO_DEADLINE);
+}
+
+static void runs_once(void *arg)
+{
+	struct session *s = arg;
+
+	s->runs++;
+	conn_puts(s->conn, "at last\n");
+	conn_close(s->conn);
+}
+
+static void hears_at_last(struct peer *p)
+{
+	peer_expect(p, "at last\n");
+	peer_expect_end(p);
+}
+
+static struct fiber_queue crowd;
+
+static void let_them_go(void *arg)
+{
+	(void)arg;
+	must(((struct session *)arg)->runs == 0);
+	fiber_queue_wake_all(&crowd);
+}
+
+static void crowded_body(void *arg)
+{
+	struct timer timer = { 0 };
+	struct err err = { 0 };
+	int n = 1; /* this one */
+
+	while (fiber_spawn("crowd", sleeps_until_told, &crowd, &err) == ST_OK)
+		n++;
+	must(err.st == ST_BUSY && n == FIBERS_MAX);
+	timer_set(&timer, deadline_in_ms(20), let_them_go, arg);
+	session_body(arg);
+}
+
+static void a_connection_waits_for_a_fiber(void **state)
+{
+	struct session s = { .serve = runs_once, .talk = hears_at_last };
+
+	(void)state;
+	if (STACK_FACTOR > 1)
+		skip(); /* the sanitizers need too much memory for so many stacks */
+	run_on_loop(crowded_body, &s);
+	assert_int_equal(s.runs, 1);
+}
+
 /* ---- kicks and ends from outside ---- */
 
 static void counts_kicks(void *arg)
@@ -1044,6 +1220,9 @@ int main(void)
 		cmocka_unit_test(a_reset_while_the_writer_waits),
 		cmocka_unit_test(ranges_of_files_arrive_whole),
 		cmocka_unit_test(a_file_that_is_shorter_than_said_breaks_the_connection),
+		cmocka_unit_test(an_abort_while_files_are_read),
+		cmocka_unit_test(five_thousand_idle_connections_are_small),
+		cmocka_unit_test(a_connection_waits_for_a_fiber),
 		cmocka_unit_test(a_kick_runs_the_session),
 		cmocka_unit_test(a_waiting_session_is_ended_from_outside),
 		cmocka_unit_test(an_idle_session_is_ended_from_outside),
