@@ -200,6 +200,8 @@ static const struct content_field {
 static void read_field(struct reading *r, struct span name, struct span value, struct mime_part *p,
 		       unsigned *seen)
 {
+	if (!span_ihas_prefix(name, SPAN("Content-")))
+		return;
 	for (size_t i = 0; i < sizeof content_fields / sizeof content_fields[0]; i++)
 		if (span_ieq(name, span_str(content_fields[i].name)) && !(*seen & 1u << i)) {
 			*seen |= 1u << i;

@@ -39,7 +39,7 @@ static void put_address(const struct mime_address *a, struct buf *out)
 static bool put_list(struct span header, const char *name, struct buf *out)
 {
 	struct mime_fields it = mime_fields(header);
-	struct span have, value;
+	struct span want = span_str(name), have, value;
 	size_t start = out->len;
 	bool any = false;
 
@@ -47,7 +47,7 @@ static bool put_list(struct span header, const char *name, struct buf *out)
 		struct mime_address_iter list;
 		struct mime_address a;
 
-		if (!span_ieq(have, span_str(name)))
+		if (!span_ieq(have, want))
 			continue;
 		mime_addresses_begin(&list, value);
 		while (out->len - start < LIST_MAX && mime_address_next(&list, &a)) {

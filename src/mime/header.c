@@ -79,10 +79,10 @@ bool mime_field_next(struct mime_fields *it, struct span *name, struct span *val
 struct span mime_header_find(struct span block, const char *name)
 {
 	struct mime_fields it = mime_fields(block);
-	struct span have, value;
+	struct span want = span_str(name), have, value;
 
 	while (mime_field_next(&it, &have, &value))
-		if (span_ieq(have, span_str(name)))
+		if (span_ieq(have, want))
 			return value;
 	return SPAN_NONE;
 }

@@ -83,11 +83,11 @@ static void put_date(struct promotion *p)
 static void put_addresses(struct promotion *p, const char *name, uint32_t tag)
 {
 	struct mime_fields it = mime_fields(p->header);
-	struct span have, value;
+	struct span want = span_str(name), have, value;
 
 	buf_clear(&p->text);
 	while (mime_field_next(&it, &have, &value)) {
-		if (!span_ieq(have, span_str(name)))
+		if (!span_ieq(have, want))
 			continue;
 		if (p->text.len > 0)
 			buf_str(&p->text, ", ");
