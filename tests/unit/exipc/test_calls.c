@@ -625,8 +625,8 @@ static void descriptors_come_with_the_binding(void **state)
 struct refusal {
 	const char *path, *name;
 	uint32_t version;
-	enum st st;
 	char words[64];
+	struct exipc_client *client;
 };
 
 static void be_refused(void *arg)
@@ -638,15 +638,14 @@ static void be_refused(void *arg)
 					  .version = want->version,
 					  .loops = &loop,
 					  .nloops = 1 };
-	struct exipc_client *c;
 	struct err err;
 
-	assert_int_equal(exipc_client_new(&o, &c, &err), ST_OK);
-	assert_int_equal(exipc_wait_bound(exipc_chan(c), soon(), &err), ST_DENIED);
+	assert_int_equal(exipc_client_new(&o, &want->client, &err), ST_OK);
+	struct exipc_chan *chan = exipc_chan(want->client);
+	assert_int_equal(exipc_wait_bound(chan, soon(), &err), ST_DENIED);
 	assert_non_null(strstr(err.text, want->words));
-	assert_int_equal(exipc_wait_bound(exipc_chan(c), soon(), &err), ST_DENIED);
+	assert_int_equal(exipc_wait_bound(chan, soon(), &err), ST_DENIED);
 	loop_stop(loop);
-	exipc_client_free(c);
 }
 
 static void strangers_and_old_versions_are_refused_with_words(void **state)
@@ -670,6 +669,7 @@ static void strangers_and_old_versions_are_refused_with_words(void **state)
 		loop_enter(loop);
 		assert_int_equal(fiber_spawn("refused", be_refused, &want, &err), ST_OK);
 		loop_run(loop);
+		exipc_client_free(want.client);
 		loop_free(loop);
 	}
 	assert_int_equal(atomic_load(&r.binds), 0);
