@@ -106,6 +106,24 @@ static void charset_close(struct mime_charset *c)
 		iconv_close(c->iconv);
 }
 
+/* A module stays loaded while one descriptor of it is open: these are never closed. */
+void mime_charsets_preload(void)
+{
+	static const char *const usual[] = {
+		"ISO-8859-2",   "ISO-8859-3",   "ISO-8859-4",   "ISO-8859-5",   "ISO-8859-6",
+		"ISO-8859-7",   "ISO-8859-8",   "ISO-8859-9",   "ISO-8859-10",  "ISO-8859-13",
+		"ISO-8859-14",  "ISO-8859-15",  "WINDOWS-1250", "WINDOWS-1251", "WINDOWS-1253",
+		"WINDOWS-1254", "WINDOWS-1255", "WINDOWS-1256", "WINDOWS-1257", "WINDOWS-1258",
+		"CP874",        "KOI8-R",       "KOI8-U",       "MACINTOSH",    "GB18030",
+		"BIG5",         "BIG5-HKSCS",   "CP949",        "ISO-2022-KR",  "CP932",
+		"EUC-JP",       "ISO-2022-JP",  "TIS-620",      "UTF-7",        "UTF-16",
+	};
+	static iconv_t kept[sizeof usual / sizeof usual[0]];
+
+	for (size_t i = 0; i < sizeof usual / sizeof usual[0]; i++)
+		kept[i] = iconv_open("UTF-8", usual[i]);
+}
+
 bool mime_charset_known(struct span name)
 {
 	struct mime_charset c;

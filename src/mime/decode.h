@@ -1,8 +1,8 @@
 /* decode.h - transfer encodings, charsets and case, as streams: for searching and previews.
  *
  * Pure code; each object belongs to one thread at a time.  us-ascii, utf-8, iso-8859-1 and
- * windows-1252 are done here; other charsets need iconv(3), which reads its modules from the system at
- * their first use (mime_charset_known opens one early, before a process shuts itself in). */
+ * windows-1252 are done here; other charsets need iconv(3), which loads its modules from the system at
+ * their first use: a process that shuts itself in calls mime_charsets_preload before. */
 #ifndef MIME_DECODE_H
 #define MIME_DECODE_H
 
@@ -29,6 +29,9 @@ void mime_decoder_end(struct mime_decoder *d, struct buf *out);
 /* ---- charset to UTF-8 ---- */
 struct mime_charset;
 bool mime_charset_known(struct span name);
+/* Load what the usual charsets of mail need, for good.  Once, before threads and before the sandbox; a
+ * charset that can't be loaded is unknown from then on. */
+void mime_charsets_preload(void);
 /* NULL: unknown charset or out of memory. */
 struct mime_charset *mime_charset_new(struct span name);
 void mime_charset_free(struct mime_charset *c); /* NULL is fine */

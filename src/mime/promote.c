@@ -140,11 +140,15 @@ static void put_importance(struct promotion *p)
 		pw_u32(&p->w, PR_IMPORTANCE, importance);
 }
 
+static uint32_t at_most_32_bits(uint64_t n)
+{
+	return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
+}
+
 static void put_always(struct promotion *p, const struct mime_scan *scan)
 {
 	struct mime_tree tree = mime_scan_tree(scan);
 	struct buf big = BUF_MAX(PLIST_MAX_BYTES / 2);
-	uint64_t lines = mime_scan_lines(scan);
 	unsigned flags = mime_scan_flags(scan);
 
 	mime_envelope(p->header, &big);
@@ -156,8 +160,8 @@ static void put_always(struct promotion *p, const struct mime_scan *scan)
 	p->failed = p->failed || big.failed;
 	buf_free(&big);
 	pw_u64(&p->w, PR_MESSAGE_SIZE_EXTENDED, mime_scan_size(scan));
-	pw_u32(&p->w, PR_LINE_COUNT, lines < UINT32_MAX ? (uint32_t)lines : UINT32_MAX);
-	pw_u32(&p->w, PR_HEADER_LENGTH, (uint32_t)tree.parts[0].header_len);
+	pw_u32(&p->w, PR_LINE_COUNT, at_most_32_bits(mime_scan_lines(scan)));
+	pw_u32(&p->w, PR_HEADER_LENGTH, at_most_32_bits(tree.parts[0].header_len));
 	pw_u32(&p->w, PR_MIME_FLAGS, flags);
 	pw_bool(&p->w, PR_HASATTACH, flags & MIME_HAS_ATTACH);
 }

@@ -119,6 +119,17 @@ static void test_charsets(void **state)
 	buf_free(&out);
 }
 
+static void test_the_usual_ones_can_be_preloaded(void **state)
+{
+	struct buf out = BUF_MAX(64);
+
+	(void)state;
+	mime_charsets_preload();
+	assert_true(mime_to_utf8(SPAN("windows-1251"), SPAN("\xcf\xf0"), &out));
+	expect_buf("after it", &out, "Пр");
+	buf_free(&out);
+}
+
 static void test_unknown_charsets(void **state)
 {
 	static const char *const names[] = {
@@ -258,6 +269,7 @@ int main(void)
 		cmocka_unit_test(test_transfer_encodings),
 		cmocka_unit_test(test_charsets),
 		cmocka_unit_test(test_unknown_charsets),
+		cmocka_unit_test(test_the_usual_ones_can_be_preloaded),
 		cmocka_unit_test(test_encoding_and_charset_in_a_row),
 		cmocka_unit_test(test_case_is_folded),
 		cmocka_unit_test(test_a_search_starts_anew),
