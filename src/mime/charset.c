@@ -107,7 +107,7 @@ static void charset_close(struct mime_charset *c)
 }
 
 /* A module stays loaded while one descriptor of it is open: these are never closed. */
-void mime_charsets_preload(void)
+size_t mime_charsets_preload(void)
 {
 	static const char *const usual[] = {
 		"ISO-8859-2",   "ISO-8859-3",   "ISO-8859-4",   "ISO-8859-5",   "ISO-8859-6",
@@ -119,9 +119,13 @@ void mime_charsets_preload(void)
 		"EUC-JP",       "ISO-2022-JP",  "TIS-620",      "UTF-7",        "UTF-16",
 	};
 	static iconv_t kept[sizeof usual / sizeof usual[0]];
+	size_t missing = 0;
 
 	for (size_t i = 0; i < sizeof usual / sizeof usual[0]; i++)
 		kept[i] = iconv_open("UTF-8", usual[i]);
+	for (size_t i = 0; i < sizeof usual / sizeof usual[0]; i++)
+		missing += kept[i] == (iconv_t)-1; // NOLINT: iconv's own way to fail
+	return missing;
 }
 
 bool mime_charset_known(struct span name)

@@ -30,8 +30,8 @@ void mime_decoder_end(struct mime_decoder *d, struct buf *out);
 struct mime_charset;
 bool mime_charset_known(struct span name);
 /* Load what the usual charsets of mail need, for good.  Once, before threads and before the sandbox; a
- * charset that can't be loaded is unknown from then on. */
-void mime_charsets_preload(void);
+ * charset that can't be loaded is unknown from then on; how many those are is returned. */
+size_t mime_charsets_preload(void);
 /* NULL: unknown charset or out of memory. */
 struct mime_charset *mime_charset_new(struct span name);
 void mime_charset_free(struct mime_charset *c); /* NULL is fine */
