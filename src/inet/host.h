@@ -84,6 +84,9 @@ void inet_logged_on(struct inet_session *s, const char *user);
 void inet_log_fields(const struct inet_session *s, enum log_level level, const char *event,
 		     const struct log_field *fields);
 
+/* Is less than disk_reserve_bytes free where the queue is?  Any loop. */
+bool inet_disk_low(const struct inet_host *h);
+
 /* Per-address limits of mailroot.conf over a minute.  False: over it, refuse for now. */
 enum inet_rate { INET_RATE_CONNECTS, INET_RATE_MESSAGES, INET_RATE_RECIPIENTS, INET_RATES };
 bool inet_rate_take(struct inet_session *s, enum inet_rate what);

@@ -2,6 +2,7 @@
 #include "inet/ips.h"
 
 #include <stdlib.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 static const char *const counter_names[INET_COUNTERS] = {
@@ -61,6 +62,16 @@ bool inet_error(struct inet_session *s)
 bool inet_rate_take(struct inet_session *s, enum inet_rate what)
 {
 	return ips_take(s->loop->host->ips, &s->ip, what);
+}
+
+bool inet_disk_low(const struct inet_host *h)
+{
+	struct statvfs fs;
+
+	if (statvfs(config_str(h->config, "queue_dir"), &fs) < 0)
+		return false; /* writing will tell */
+	return (uint64_t)fs.f_bavail * fs.f_frsize <
+	       (uint64_t)config_int(h->config, "disk_reserve_bytes");
 }
 
 #define LOG_FIELDS_MAX 24

@@ -133,6 +133,8 @@ static void finish(struct smtp_session *s, unsigned faults)
 
 	if (faults & SMTP_CONTENT_REFUSED && tx->refusal == SMTP_R_OK)
 		give_up(s, SMTP_R_BARE_CONTENT);
+	if (tx->refusal == SMTP_R_OK && inet_disk_low(smtp_host(s)))
+		give_up(s, SMTP_R_DISK_FULL);
 	if (tx->refusal == SMTP_R_OK) {
 		s->head.waits = "the disk";
 		st = mailmsg_commit(tx->msg, &tx->env, &err);
