@@ -173,9 +173,9 @@ void smtp_run_rcpt(struct smtp_session *s, const struct smtp_command *c)
 		return;
 	}
 	inet_count(&s->head, INET_RECIPIENTS_REFUSED, 1);
-	inet_log(&s->head, LOG_INFO, "recipient refused", LS("from", s->tx->env.sender),
-		 LS("to", address), LU("code", smtp_reply(why)->code),
-		 LC("why", smtp_reply(why)->text));
+	inet_log(&s->head, smtp_reply(why)->code < 500 ? LOG_DEBUG : LOG_INFO, "recipient refused",
+		 LS("from", s->tx->env.sender), LS("to", address),
+		 LU("code", smtp_reply(why)->code), LC("why", smtp_reply(why)->text));
 	if (smtp_reply(why)->code >= 500 && ++s->bad_rcpts % BAD_RCPTS_PER_ERROR == 0)
 		smtp_refuse(s, why);
 	else
