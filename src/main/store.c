@@ -30,7 +30,7 @@ static void broken(const struct err *why)
 
 static void progress(const char *what, uint64_t done, uint64_t total)
 {
-	log_event(LOG_INFO, "recovering", LC("what", what), LU("done", done), LU("total", total));
+	log_event(LOG_DEBUG, "recovering", LC("what", what), LU("done", done), LU("total", total));
 }
 
 /* ---- on loops[0] ---- */

@@ -100,6 +100,7 @@ static void change_arrived(void *arg)
 		fiber_wake(c->waiter);
 	if (c->detached)
 		free(c);
+	store_end(mb->shard->store);
 	mailbox_put(mb);
 }
 
@@ -140,6 +141,7 @@ enum st change_commit(struct change *c, struct err *err)
 	put_figures(c);
 	/* Counted before, because an engine thread may be done with it at once; that only posts to this
 	 * loop. */
+	store_begin(mb->shard->store);
 	mb->refs++;
 	mb->inflight++;
 	for (unsigned i = 0; i < c->nfolders; i++)
@@ -152,6 +154,7 @@ enum st change_commit(struct change *c, struct err *err)
 			folder_drop(c->folders[i]);
 		}
 		mb->inflight--;
+		store_end(mb->shard->store);
 		mailbox_put(mb);
 		return st;
 	}

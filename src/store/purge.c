@@ -80,6 +80,7 @@ static void purge_run(void *arg)
 	struct err err;
 	enum st st;
 
+	store_begin(sh->store);
 	p->fiber = fiber_self();
 	/* Requests that were under way end first; new ones are refused since purge_start(). */
 	while (!mailbox_forget(sh, mailbox))
@@ -96,6 +97,7 @@ static void purge_run(void *arg)
 	} else {
 		p->fiber = NULL;
 	}
+	store_end(sh->store);
 }
 
 void purge_start(struct shard *sh, uint64_t mailbox)

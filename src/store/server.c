@@ -29,8 +29,6 @@ struct server {
 	int lock_fd, listen_fd;
 	uid_t host_uid; /* besides our own and root's */
 	bool closing;
-	_Atomic bool stopping;
-	_Atomic unsigned running; /* requests */
 	void (*stopped)(void *arg);
 	void *stopped_arg;
 	struct timer patience;
@@ -103,53 +101,48 @@ static void unbound_all(void *arg, uint64_t binding, void *data)
 
 /* ---- requests ---- */
 
-static void stop_if_idle(void *arg)
+/* On loop 0. */
+static void stop_now(void *arg)
 {
 	struct server *s = arg;
 	void (*stopped)(void *arg) = s->stopped;
 
-	if (s->running || !stopped)
-		return;
 	s->stopped = NULL;
 	timer_clear(&s->patience);
-	stopped(s->stopped_arg);
+	if (stopped)
+		stopped(s->stopped_arg);
+}
+
+static void idle(struct store *store)
+{
+	loop_post(store->shards[0].loop, stop_now, HNODE_OF(struct server, store, store));
 }
 
 static void request(void *arg, struct exipc_request *rq)
 {
 	struct server *s = arg;
 
-	if (s->stopping) {
+	if (s->store.stopping) {
 		struct err err;
 		enum st st = fail(&err, ST_GONE, "the store is stopping");
 
 		wire_reply(rq, st, NULL, &err);
 		return;
 	}
-	s->running++;
+	store_begin(&s->store);
 	serve_request(&s->store, rq);
-	if (--s->running == 0 && s->stopping)
-		loop_post(s->store.shards[0].loop, stop_if_idle, s);
-}
-
-static void out_of_patience(void *arg)
-{
-	struct server *s = arg;
-	void (*stopped)(void *arg) = s->stopped;
-
-	s->stopped = NULL;
-	if (stopped)
-		stopped(s->stopped_arg);
+	store_end(&s->store);
 }
 
 void server_stop(struct server *s, void (*done)(void *arg), void *arg)
 {
-	s->stopping = true;
-	s->store.stopping = true;
 	s->stopped = done;
 	s->stopped_arg = arg;
-	timer_set(&s->patience, deadline_in_ms(STOP_MS), out_of_patience, s);
-	stop_if_idle(s);
+	s->store.idle = idle;
+	timer_set(&s->patience, deadline_in_ms(STOP_MS), stop_now, s);
+	store_begin(&s->store);
+	s->store.stopping = true;
+	store_end(&s->store);
 }
 
 enum st server_start(struct server *s, struct err *err)

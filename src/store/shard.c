@@ -27,6 +27,19 @@ void link_cut(struct link *l)
 	l->prev = l->next = NULL;
 }
 
+/* ---- what is under way ---- */
+
+void store_begin(struct store *s)
+{
+	s->busy++;
+}
+
+void store_end(struct store *s)
+{
+	if (--s->busy == 0 && s->stopping)
+		s->idle(s);
+}
+
 /* ---- who is where ---- */
 
 struct shard *shard_here(struct store *s)

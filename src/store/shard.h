@@ -59,7 +59,13 @@ struct store {
 	struct sasl *sasl;
 	int64_t started;       /* clock_real */
 	_Atomic bool stopping; /* long work ends at its next step */
+	/* Requests, changes and purges under way: the store ends when there are none. */
+	_Atomic unsigned busy;
+	void (*idle)(struct store *s); /* any of its loops: busy fell to 0 while stopping */
 };
+
+void store_begin(struct store *s);
+void store_end(struct store *s);
 
 /* The shard of the calling loop. */
 struct shard *shard_here(struct store *s);
