@@ -211,15 +211,15 @@ static char *beside(const char *program)
 
 static void describe_children(void)
 {
-	static char ipc_arg[16];
+	static char ipc_arg[16], home_option[] = "--home", listen_option[] = "--listen-fd";
 	unsigned n = 0;
 
 	snprintf(ipc_arg, sizeof ipc_arg, "%d", d.ipc_fd);
 	d.store = (struct child){
 		.name = "store",
 		.user = config_str(d.config, "user_store"),
-		.args = { beside("mailroot-store"), (char[]){ "--home" }, d.options.home,
-			  (char[]){ "--listen-fd" }, ipc_arg },
+		.args = { beside("mailroot-store"), home_option, d.options.home, listen_option,
+			  ipc_arg },
 		.fds = { d.ipc_fd, -1 },
 		.changed = store_changed,
 		.ready_watch = { .fd = -1 },
@@ -227,7 +227,7 @@ static void describe_children(void)
 	d.inet = (struct child){
 		.name = "inet",
 		.user = config_str(d.config, "user_inet"),
-		.args = { beside("mailroot-inet"), (char[]){ "--home" }, d.options.home },
+		.args = { beside("mailroot-inet"), home_option, d.options.home },
 		.changed = inet_changed,
 		.ready_watch = { .fd = -1 },
 	};
