@@ -202,12 +202,11 @@ enum st log_collect(struct log *l, uint32_t last, struct err *err)
 		if (!has_size(path, l->c.segment_bytes) || !keep_spare(l, list.spares[i]))
 			io_unlink(path, NULL);
 	}
-	for (uint32_t i = 0; i < list.ngens; i++) {
-		if (list.gens[i] > last)
-			retire(l, list.gens[i]);
-		else if (list.gens[i] < l->oldest)
-			l->oldest = list.gens[i];
-	}
+	if (list.ngens && list.gens[0] < l->oldest)
+		l->oldest = list.gens[0];
+	/* The last first, so that a crash in between leaves no gap. */
+	for (uint32_t i = list.ngens; i > 0 && list.gens[i - 1] > last; i--)
+		retire(l, list.gens[i - 1]);
 	seg_list_free(&list);
 	/* The retired names must be gone before a new file of the same generation appears. */
 	return io_sync_dir(l->c.dir, err);

@@ -203,10 +203,11 @@ static enum st missing(const struct log_reader *r, struct err *err)
 		    r->dir);
 }
 
-/* What the file behind the current one says about it, looked up once per file. */
+/* What the file behind the current one says about it, looked up once per file.  One that comes after a
+ * gap was prepared and never used, unless its first group says otherwise. */
 static enum st peek_next(struct log_reader *r, struct err *err)
 {
-	uint32_t i = r->index + 1, gen = r->head.gen + 1;
+	uint32_t i = r->index + 1, gen;
 	char bytes[2 * SEG_HEAD];
 	struct seg_head h;
 	enum st st;
@@ -214,20 +215,21 @@ static enum st peek_next(struct log_reader *r, struct err *err)
 	if (r->peeked)
 		return ST_OK;
 	r->peeked = true;
-	r->has_next = i < r->list.ngens;
+	r->has_next = r->next_used = false;
 	r->prev_end = 0;
-	if (!r->has_next)
+	if (i >= r->list.ngens)
 		return ST_OK;
-	if (r->list.gens[i] != gen)
-		return missing(r, err);
+	gen = r->list.gens[i];
 	st = read_head(r->dir, gen, bytes, sizeof(bytes), &h, err);
 	if (st != ST_OK)
 		return st;
+	r->has_next = gen == r->head.gen + 1;
 	if (memcmp(h.signature, r->head.signature, LOG_SIGNATURE) != 0 ||
-	    h.prev_created != r->head.created)
+	    (r->has_next && h.prev_created != r->head.created))
 		return fail(err, ST_CORRUPT, "log file E00%08X.log does not follow E00%08X.log",
 			    gen, r->head.gen);
-	r->prev_end = h.prev_end;
+	if (r->has_next)
+		r->prev_end = h.prev_end;
 	r->next_used = scan_later(
 		&(struct scan){ span_of(bytes, sizeof(bytes)), gen, le32_get(h.signature) },
 		SEG_HEAD);
@@ -242,7 +244,7 @@ static enum st end_or_damage(struct log_reader *r, const struct scan *s, struct 
 
 	if (group_head(s, r->off, &torn) == ST_OK && torn.bytes <= s->bytes.len - r->off)
 		later = r->off + torn.bytes;
-	if (r->prev_end || (r->has_next && r->next_used) || scan_later(s, later))
+	if (r->prev_end || r->next_used || scan_later(s, later))
 		return damaged(r, err);
 	return ST_EOF;
 }
