@@ -197,6 +197,22 @@ static enum st config_of(const char *home, cfg_t *cfg, struct config **out, stru
 	return ST_OK;
 }
 
+/* Comments become blanks: libconfuse counts the line of a '#' comment more than once, and an error must
+ * name the line that a person sees. */
+static void blank_comments(char *text)
+{
+	bool quoted = false;
+
+	for (char *p = text; *p; p++) {
+		if (*p == '\\' && quoted && p[1])
+			p++;
+		else if (*p == '"')
+			quoted = !quoted;
+		else if (*p == '#' && !quoted)
+			memset(p, ' ', strcspn(p, "\n"));
+	}
+}
+
 enum st config_parse(const char *home, const char *name, struct span text, struct config **out,
 		     struct err *err)
 {
@@ -211,6 +227,7 @@ enum st config_parse(const char *home, const char *name, struct span text, struc
 		fail(err, st, "configuration: out of memory");
 		goto out;
 	}
+	blank_comments(copy);
 	reading.name = name;
 	reading.err = err;
 	reading.reported = false;

@@ -40,7 +40,6 @@ def make_server(tmp_path):
             server.start()
         return server
 
-    (tmp_path).mkdir(exist_ok=True)
     yield make
     for server in made:
         server.stop()

@@ -62,9 +62,11 @@ def wait_for(condition, what, patience=None):
 
 class Server:
     def __init__(self, folder, **settings):
-        self.home = pathlib.Path(folder) / "h"
+        folder = pathlib.Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.home = folder / "h"
         self.process = None
-        self.log_path = pathlib.Path(folder) / "log"
+        self.log_path = folder / "log"
         self.ports = dict(zip(SERVICES, free_ports(len(SERVICES))))
         self.run("init", "--hostname", "localhost", "--domain", DOMAIN)
         self.configure(**{f"port_{name}": port for name, port in self.ports.items()}, **settings)

@@ -293,7 +293,7 @@ def test_a_damaged_queue_file_is_set_aside(make_server):
     server = make_server(users=["alice"])
     server.stop()
     queue = server.home / "Mailroot/Vsi 1/Queue"
-    (queue / "MR_0000000000000000deadbeef.eml").write_bytes(b"Subject: no envelope\r\n\r\nx\r\n")
+    (queue / "MR_0000000000000000DEADBEEF.eml").write_bytes(b"Subject: no envelope\r\n\r\nx\r\n")
     server.start()
     server.send("alice", b"Subject: fine\r\n\r\nx\r\n")
     server.wait_count("alice", 1)
@@ -301,7 +301,7 @@ def test_a_damaged_queue_file_is_set_aside(make_server):
     wait_for(lambda: list(bad.iterdir()), "the damaged file is in Badmail")
     names = {p.suffix.upper() for p in bad.iterdir()}
     assert ".BAD" in names and ".BDR" in names, names
-    wait_for(lambda: not list(queue.glob("*deadbeef*")), "the queue folder is clean")
+    wait_for(lambda: not list(queue.glob("*DEADBEEF*")), "the queue folder is clean")
 
 
 def test_a_full_disk_refuses_and_serves_on(make_server):

@@ -1,5 +1,6 @@
 """Other people's clients: curl, swaks, mutt, mbsync, fetchmail."""
 import os
+import pty
 import subprocess
 
 import pytest
@@ -71,7 +72,15 @@ set header_cache="" message_cachedir=""
 set quit=yes delete=yes confirmappend=no mbox_type=mbox
 push "<tag-pattern>~A<enter><tag-prefix><save-message>{saved}<enter><quit>"
 """)
-    call(["mutt", "-n", "-F", rc], env={"TERM": "dumb", "HOME": str(tmp_path)}, cwd=tmp_path)
+    # mutt wants a terminal, even with its keys pushed.
+    main, terminal = pty.openpty()
+    try:
+        done = subprocess.run(["mutt", "-n", "-F", str(rc)], stdin=terminal, stdout=terminal, stderr=terminal, cwd=tmp_path,
+                              timeout=PATIENCE * 4, env={**os.environ, "TERM": "vt100", "HOME": str(tmp_path)})
+    finally:
+        os.close(terminal)
+        os.close(main)
+    assert done.returncode == 0
     assert b"Body of first" in saved.read_bytes()
     with shared_server.imap(alice, mailbox="INBOX") as imap:
         assert imap.search(None, "ALL")[1][0] == b""

@@ -19,6 +19,8 @@ static void wrong_lines_are_named(void **state)
 		{ "every type",
 		  "domain = \"x.example\"\nport_smtp = 2525\nauth_without_tls = true\n", NULL },
 		{ "a large number", "message_size_max = 5000000000", NULL },
+		{ "an unknown key behind comments", "# one\n# two\ndomain = \"#x\" # three\nprot_smtp = 1\n",
+		  "m.conf:4: no setting is called 'prot_smtp'" },
 		{ "an unknown key", "\ndomain = x\nprot_smtp = 1\n",
 		  "m.conf:3: no setting is called 'prot_smtp'" },
 		{ "a word for a number", "port_smtp = many\n", "m.conf:1: invalid integer value" },
