@@ -7,11 +7,33 @@ void dirsync_init(struct dirsync *s, int fd, int (*sync)(void *arg, int fd), voi
 {
 	*s = (struct dirsync){ .fd = fd, .sync = sync, .arg = arg, .last = &s->first };
 	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->quiet, NULL);
 }
 
 void dirsync_end(struct dirsync *s)
 {
+	/* A leader is here a moment longer than those whom it woke. */
+	pthread_mutex_lock(&s->lock);
+	while (s->leading || s->users)
+		pthread_cond_wait(&s->quiet, &s->lock);
+	pthread_mutex_unlock(&s->lock);
+	pthread_cond_destroy(&s->quiet);
 	pthread_mutex_destroy(&s->lock);
+}
+
+void dirsync_use(struct dirsync *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->users++;
+	pthread_mutex_unlock(&s->lock);
+}
+
+void dirsync_unuse(struct dirsync *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->users--;
+	pthread_cond_broadcast(&s->quiet);
+	pthread_mutex_unlock(&s->lock);
 }
 
 void dirsync_prepare(struct dirsync_waiter *w, struct err *err)
@@ -50,6 +72,8 @@ static struct dirsync_waiter *take_batch(struct dirsync *s)
 	s->first = NULL;
 	s->last = &s->first;
 	s->leading = batch != NULL;
+	if (!batch)
+		pthread_cond_broadcast(&s->quiet);
 	pthread_mutex_unlock(&s->lock);
 	return batch;
 }

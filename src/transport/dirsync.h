@@ -23,7 +23,9 @@ struct dirsync_waiter {
 
 struct dirsync {
 	pthread_mutex_t lock;
-	int fd;                         /* the folder */
+	pthread_cond_t quiet; /* no leader and no user any more */
+	unsigned users;       /* threads that work in the folder without waiting for a sync */
+	int fd;               /* the folder */
 	int (*sync)(void *arg, int fd); /* fsync, or what a test puts there: 0, or -1 and errno */
 	void *arg;
 	bool leading;
@@ -33,7 +35,11 @@ struct dirsync {
 };
 
 void dirsync_init(struct dirsync *s, int fd, int (*sync)(void *arg, int fd), void *arg);
-void dirsync_end(struct dirsync *s); /* nobody is in it */
+void dirsync_end(
+	struct dirsync *s); /* waits for threads that are still in it; nobody may come any more */
+/* Around background work that dirsync_end() has to wait for; any thread. */
+void dirsync_use(struct dirsync *s);
+void dirsync_unuse(struct dirsync *s);
 
 /* F: prepare, hand *w to the other thread, then wait: ST_OK or what dirsync_finish() or the sync said. */
 void dirsync_prepare(struct dirsync_waiter *w, struct err *err);

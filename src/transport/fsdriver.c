@@ -170,9 +170,11 @@ struct discard {
 static void discard_thread(void *arg)
 {
 	struct discard *x = arg;
+	struct fsdriver *d = x->d;
 
-	fs_discard(x->d, x->id, x->renamed);
+	fs_discard(d, x->id, x->renamed);
 	free(x);
+	dirsync_unuse(&d->sync);
 }
 
 /* In the background where there is a loop; without memory for that, here and now. */
@@ -188,6 +190,7 @@ static void op_discard(struct mailmsg *m)
 		return;
 	}
 	*x = (struct discard){ of(m), m->id, m->renamed };
+	dirsync_use(&x->d->sync);
 	work_submit(discard_thread, x, NULL);
 }
 
@@ -242,13 +245,13 @@ void fsdriver_close(struct mailmsg_driver *head)
 
 	if (!d)
 		return;
+	dirsync_end(&d->sync);
 	for (size_t i = 0; i < 3; i++) {
 		int fd = (int[]){ d->dir, d->queue, d->badmail }[i];
 
 		if (fd >= 0)
 			close(fd);
 	}
-	dirsync_end(&d->sync);
 	free(d->found);
 	free(d);
 }

@@ -179,7 +179,9 @@ static void serve(void *arg)
 	struct sending *s = arg;
 
 	must(eafile_send(&s->f, s->conn, s->offset, s->len) == ST_OK);
+	must(conn_drain(s->conn) == ST_OK);
 	s->sent = true;
+	fiber_wake(s->waiter);
 	conn_close(s->conn);
 }
 
@@ -205,15 +207,16 @@ static void send_range(const struct row *row, uint64_t offset, uint64_t len)
 	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
 	must(conn_new(pair[0], &limits, &s, gone, &s.conn, &err) == ST_OK);
 	conn_serve(s.conn, serve, true);
-	while (!s.gone)
+	while (!s.sent)
 		fiber_park(NO_DEADLINE);
-	must(s.sent);
-	eafile_close(&s.f);
-	must(stream.holds == 0);
 	for (ssize_t n; (n = read(pair[1], bytes + got, sizeof(bytes) - got)) > 0;)
 		got += (size_t)n;
 	check(row, offset, bytes, len, got);
 	close(pair[1]);
+	while (!s.gone)
+		fiber_park(NO_DEADLINE);
+	eafile_close(&s.f);
+	must(stream.holds == 0);
 	buf_free(&reply);
 	buf_free(&list);
 }

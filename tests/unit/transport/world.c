@@ -38,6 +38,8 @@ static enum st ask(void *arg, struct span address, struct pool *pool, struct ds_
 static enum aq_result store(void *arg, struct aq_msg *m)
 {
 	struct world *w = arg;
+	char *content;
+	size_t len;
 	struct err err;
 
 	w->attempts++;
@@ -45,7 +47,11 @@ static enum aq_result store(void *arg, struct aq_msg *m)
 		fail(&err, w->trouble, "the store said so");
 		return aq_trouble(m, w->trouble, &err);
 	}
-	must(mailmsg_read(m->m, 0, w->last, sizeof(w->last), &w->last_len, &err) == ST_OK);
+	content = malloc(sizeof(w->last)); /* others may be here while this one reads */
+	must(mailmsg_read(m->m, 0, content, sizeof(w->last), &len, &err) == ST_OK);
+	memcpy(w->last, content, len);
+	w->last_len = len;
+	free(content);
 	for (size_t i = 0; i < m->nrcpts; i++) {
 		struct aq_rcpt *r = &m->rcpts[i];
 		enum st st = w->says[r->mailbox_id];
