@@ -57,7 +57,7 @@ static enum st fetch_one(struct fetch *f, uint32_t uid, uint32_t last, struct er
 	if (!e)
 		return ST_NOTFOUND;
 	/* The row is begun before the body is looked up, because with it comes the pin. */
-	wire_row_begin(&f->rows, &w, 10);
+	wire_row_begin(&f->rows, &w, 12);
 	put_entry(f, &w, e);
 	if (f->want & ITEM_WANTS) {
 		st = items_get(&f->items, uid, last, &item, err);
