@@ -1,6 +1,7 @@
 /* bell.c - doorbells; see bell.h. */
 #include "exipc/bell.h"
 
+#include <sched.h>
 #include <unistd.h>
 
 /* Never waits: both kinds are non-blocking, and nobody else can change that (docs/exipc.md, Trust).  A full
@@ -45,4 +46,21 @@ void sleep_clear(exipc_word *asleep)
 
 	if (now % 2)
 		atomic_store_explicit(asleep, now + 1, memory_order_release);
+}
+
+uint64_t cpu_tell(struct exipc_loop_words *ours)
+{
+	int n = sched_getcpu();
+	uint64_t cpu = n < 0 ? 0 : (uint64_t)n + 1;
+
+	/* A line that the other side reads: written only when there is something new. */
+	if (atomic_load_explicit(&ours->cpu, memory_order_relaxed) != cpu)
+		word_note(&ours->cpu, cpu);
+	return cpu;
+}
+
+bool cpu_shared(const struct exipc_loop_words *theirs, uint64_t cpu)
+{
+	return atomic_load_explicit(&theirs->cpu, memory_order_relaxed) == cpu &&
+	       atomic_load_explicit(&theirs->asleep, memory_order_relaxed) % 2 == 0;
 }

@@ -17,6 +17,11 @@ void bell_ring(struct bell *b);
 /* Swallow what rang at our end of a pipe. */
 void bell_heard(int fd);
 
+/* Say where we run.  The number, plus 1. */
+uint64_t cpu_tell(struct exipc_loop_words *ours);
+/* Is the other side awake on that CPU?  Then it waits for us to get off it. */
+bool cpu_shared(const struct exipc_loop_words *theirs, uint64_t cpu);
+
 /* Our own word; a word_fence() must follow sleep_set() before the last look around. */
 void sleep_set(exipc_word *asleep);
 void sleep_clear(exipc_word *asleep);

@@ -5,6 +5,7 @@
  * nobody waits for any more stays until its last reply or the end of the binding. */
 #include "exipc/channel.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 
@@ -392,6 +393,18 @@ static bool pair_poll(struct chan_pair *cp)
 	return did;
 }
 
+/* Spinning is for a store that runs elsewhere: one that shares our CPU waits for it. */
+static void make_way(const struct client_end *e, bool busy)
+{
+	uint64_t cpu = cpu_tell(e->words);
+
+	for (unsigned i = 0; !busy && i < e->binding->store_loops; i++)
+		if (e->pair[i].oldest && cpu_shared(&e->binding->store.head->loop[i], cpu)) {
+			sched_yield();
+			return;
+		}
+}
+
 static bool chan_poll(void *arg)
 {
 	struct exipc_chan *chan = arg;
@@ -403,6 +416,7 @@ static bool chan_poll(void *arg)
 	for (unsigned i = 0; i < e->binding->store_loops && !e->broken; i++)
 		did |= pair_poll(&e->pair[i]);
 	end_settle(e);
+	make_way(e, did);
 	return did;
 }
 
@@ -420,7 +434,7 @@ static void chan_after_sleep(void *arg)
 	const struct exipc_chan *chan = arg;
 
 	if (chan->end)
-		sleep_clear(chan->end->asleep);
+		sleep_clear(&chan->end->words->asleep);
 }
 
 static bool chan_before_sleep(void *arg)
@@ -431,11 +445,11 @@ static bool chan_before_sleep(void *arg)
 	if (!e || e->broken)
 		return true;
 	end_settle(e);
-	sleep_set(e->asleep);
+	sleep_set(&e->words->asleep);
 	word_fence();
 	for (unsigned i = 0; i < e->binding->store_loops; i++)
 		if (!pair_idle(&e->pair[i])) {
-			sleep_clear(e->asleep);
+			sleep_clear(&e->words->asleep);
 			return false;
 		}
 	return true;
@@ -753,7 +767,7 @@ struct client_end *end_new(struct exipc_chan *chan, struct client_binding *b)
 		return NULL;
 	e->chan = chan;
 	e->binding = binding_hold(b);
-	e->asleep = &b->client.head->loop[chan->index].asleep;
+	e->words = &b->client.head->loop[chan->index];
 	for (unsigned i = 0; i < b->store_loops; i++) {
 		struct chan_pair *cp = &e->pair[i];
 

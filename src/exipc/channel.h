@@ -79,12 +79,12 @@ struct chan_pair {
 struct client_end {
 	struct client_binding *binding;
 	struct exipc_chan *chan;
-	struct client_end *next; /* among the channel's old ones */
-	struct watch watch;      /* our doorbell */
-	exipc_word *asleep;      /* our word */
-	bool gone;               /* the store hung up */
-	bool broken;             /* what it wrote makes no sense */
-	unsigned users;          /* calls, sections and replies that are out: it lives as long */
+	struct client_end *next;        /* among the channel's old ones */
+	struct watch watch;             /* our doorbell */
+	struct exipc_loop_words *words; /* ours */
+	bool gone;                      /* the store hung up */
+	bool broken;                    /* what it wrote makes no sense */
+	unsigned users; /* calls, sections and replies that are out: it lives as long */
 	struct exipc_call **slot;
 	uint32_t slots;
 	struct exipc_call *spare_calls;

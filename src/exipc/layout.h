@@ -57,6 +57,7 @@ typedef _Atomic uint64_t exipc_word;
 
 struct exipc_loop_words {
 	_Alignas(EXIPC_LINE) exipc_word asleep; /* odd: the loop sleeps; a new one for each sleep */
+	exipc_word cpu;                         /* where the loop runs, + 1 */
 };
 
 struct exipc_head {

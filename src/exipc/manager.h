@@ -32,10 +32,10 @@ struct end_pair {
 struct store_end {
 	struct exipc_binding *binding;
 	struct store_loop *at;
-	struct store_end *next; /* of the loop */
-	struct watch watch;     /* our doorbell: an event is all there is to it */
-	exipc_word *asleep;     /* our word */
-	unsigned running;       /* request fibers of all pairs */
+	struct store_end *next;         /* of the loop */
+	struct watch watch;             /* our doorbell: an event is all there is to it */
+	struct exipc_loop_words *words; /* ours */
+	unsigned running;               /* request fibers of all pairs */
 	bool attached, failed;
 	bool broken; /* the client broke a rule: nothing more is read */
 	bool gone;   /* the binding is over */

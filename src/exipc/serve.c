@@ -2,7 +2,7 @@
  * back is let go.  Everything here runs on the end's own loop. */
 #include "exipc/manager.h"
 
-#include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 
@@ -286,6 +286,20 @@ static void end_settle(struct store_end *e)
 	}
 }
 
+/* Spinning is for a client that runs elsewhere: one that shares our CPU waits for it. */
+static void make_way(const struct store_loop *l, bool busy)
+{
+	for (struct store_end *e = l->ends; e; e = e->next) {
+		uint64_t cpu = cpu_tell(e->words);
+
+		for (unsigned i = 0; !busy && i < e->binding->client_loops; i++)
+			if (cpu_shared(&e->binding->client.head->loop[i], cpu)) {
+				sched_yield();
+				return;
+			}
+	}
+}
+
 static bool store_poll(void *arg)
 {
 	struct store_loop *l = arg;
@@ -296,6 +310,7 @@ static bool store_poll(void *arg)
 			did |= pair_poll(&e->pairs[i]);
 		end_settle(e);
 	}
+	make_way(l, did);
 	return did;
 }
 
@@ -317,7 +332,7 @@ static void store_after_sleep(void *arg)
 	struct store_loop *l = arg;
 
 	for (struct store_end *e = l->ends; e; e = e->next)
-		sleep_clear(e->asleep);
+		sleep_clear(&e->words->asleep);
 }
 
 static bool store_before_sleep(void *arg)
@@ -326,7 +341,7 @@ static bool store_before_sleep(void *arg)
 
 	for (struct store_end *e = l->ends; e; e = e->next) {
 		end_settle(e);
-		sleep_set(e->asleep);
+		sleep_set(&e->words->asleep);
 	}
 	if (l->ends)
 		word_fence();
@@ -385,7 +400,7 @@ enum st end_attach(struct store_end *e)
 	e->pairs = calloc(b->client_loops, sizeof(*e->pairs));
 	if (!e->pairs)
 		return ST_NOMEM;
-	e->asleep = &b->store.head->loop[me].asleep;
+	e->words = &b->store.head->loop[me];
 	for (unsigned i = 0; i < b->client_loops; i++) {
 		struct end_pair *ep = &e->pairs[i];
 

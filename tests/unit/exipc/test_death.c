@@ -320,6 +320,7 @@ static void calls_of_a_killed_store_end_and_the_client_binds_again(void **state)
 	assert_int_equal(atomic_load(&r.states_bound), 0);
 	store = new_store(&k);
 	rig_run(&r, 0, call_once, &r);
+	rig_reach(&r.states_bound, 1);
 	for (int round = 1; round <= 5; round++) {
 		struct one_kill kill_it = { store };
 		pthread_t killer;
@@ -405,6 +406,7 @@ static void replies_and_sections_outlive_their_store(void **state)
 	rig_client(&r);
 	pid_t store = new_store(&k);
 	rig_run(&r, 0, hold, &h);
+	rig_reach(&r.states_bound, 1); /* all loops are, not only the one that called */
 	kill(store, SIGKILL);
 	rig_reach(&r.states_lost, 1);
 	store = new_store(&k);
