@@ -47,6 +47,9 @@ int cli_fail(const struct err *err);
 /* Print a finished report and free it. */
 int cli_print(struct buf *text);
 
+/* What `domain add` does, for a name that is not among the words. */
+int cli_add_domain(struct cli *c, const char *name);
+
 int cmd_init(struct cli *c);
 int cmd_status(struct cli *c);
 int cmd_ipc(struct cli *c);

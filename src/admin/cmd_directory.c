@@ -17,6 +17,7 @@ struct question {
 	void (*row)(struct report *r,
 		    const struct plist *row); /* NULL: the answer is only done or not */
 	struct cli *cli;
+	const char *domain;
 	char password[PASSWORD_MAX];
 	struct report report;
 	struct buf text;
@@ -183,7 +184,7 @@ int cmd_user_remove(struct cli *c)
 
 static void fill_domain(struct pw *w, const struct question *q)
 {
-	pw_str(w, PR_DOMAIN, q->cli->args[0]);
+	pw_str(w, PR_DOMAIN, q->domain);
 }
 
 static void domain_row(struct report *r, const struct plist *row)
@@ -191,11 +192,18 @@ static void domain_row(struct report *r, const struct plist *row)
 	report_span(r, "domain", plist_span(row, PR_DOMAIN));
 }
 
-int cmd_domain_add(struct cli *c)
+int cli_add_domain(struct cli *c, const char *name)
 {
-	struct question q = { .op = WIRE_DS_DOMAIN_ADD, .fill = fill_domain, .cli = c };
+	struct question q = {
+		.op = WIRE_DS_DOMAIN_ADD, .fill = fill_domain, .cli = c, .domain = name
+	};
 
 	return run(&q, NULL);
+}
+
+int cmd_domain_add(struct cli *c)
+{
+	return cli_add_domain(c, c->args[0]);
 }
 
 int cmd_domain_list(struct cli *c)
@@ -207,7 +215,9 @@ int cmd_domain_list(struct cli *c)
 
 int cmd_domain_remove(struct cli *c)
 {
-	struct question q = { .op = WIRE_DS_DOMAIN_REMOVE, .fill = fill_domain, .cli = c };
+	struct question q = {
+		.op = WIRE_DS_DOMAIN_REMOVE, .fill = fill_domain, .cli = c, .domain = c->args[0]
+	};
 
 	return run(&q, NULL);
 }

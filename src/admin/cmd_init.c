@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -123,7 +122,5 @@ int cmd_init(struct cli *c)
 	printf("made the home %s; its settings are in %s/mailroot.conf\n", c->home, c->home);
 	if (!c->options[0])
 		return 0;
-	c->args[0] = strdup(c->options[0]);
-	c->nargs = 1;
-	return cmd_domain_add(c);
+	return cli_add_domain(c, c->options[0]);
 }

@@ -19,6 +19,8 @@ struct control {
 	const struct control_verb *verbs;
 	size_t nverbs;
 	void *owner;
+	struct listener *listener;
+	unsigned refs; /* one for the listener, one for each asker */
 };
 
 struct asker {
@@ -75,9 +77,18 @@ static void serve(void *owner)
 	conn_close(a->conn);
 }
 
+static void drop(struct control *c)
+{
+	if (--c->refs == 0)
+		free(c);
+}
+
 static void gone(void *owner)
 {
-	free(owner);
+	struct asker *a = owner;
+
+	drop(a->control);
+	free(a);
 }
 
 static void accepted(void *owner, int fd)
@@ -93,15 +104,15 @@ static void accepted(void *owner, int fd)
 		return;
 	}
 	a->control = owner;
+	a->control->refs++;
 	conn_serve(a->conn, serve, false);
 }
 
 enum st control_listen(const char *path, const struct control_verb *verbs, size_t nverbs,
-		       void *owner, struct err *err)
+		       void *owner, struct control **out, struct err *err)
 {
 	struct sockaddr_un sa;
 	enum st st = make_address(path, &sa, err);
-	struct listener *listener;
 	struct control *control;
 	int fd;
 
@@ -122,13 +133,23 @@ enum st control_listen(const char *path, const struct control_verb *verbs, size_
 		close(fd);
 		return fail(err, ST_NOMEM, "control socket %s: out of memory", path);
 	}
-	*control = (struct control){ verbs, nverbs, owner };
-	st = listener_new(fd, control, accepted, &listener, err);
+	*control = (struct control){ .verbs = verbs, .nverbs = nverbs, .owner = owner, .refs = 1 };
+	st = listener_new(fd, control, accepted, &control->listener, err);
 	if (st != ST_OK) {
 		close(fd);
 		free(control);
+		return st;
 	}
-	return st;
+	*out = control;
+	return ST_OK;
+}
+
+void control_close(struct control *c)
+{
+	if (!c)
+		return;
+	listener_free(c->listener);
+	drop(c);
 }
 
 enum st control_ask(const char *path, const char *verb, bool json, struct buf *out, struct err *err)

@@ -14,9 +14,12 @@ struct control_verb {
 	void (*run)(void *owner, struct report *out); /* in a fiber on the loop that listens */
 };
 
+struct control;
 /* Own loop.  A socket left behind by a dead program is replaced.  verbs must outlive the loop. */
 enum st control_listen(const char *path, const struct control_verb *verbs, size_t nverbs,
-		       void *owner, struct err *err);
+		       void *owner, struct control **out, struct err *err);
+/* Own loop: take no more questions; those under way are answered.  NULL is fine. */
+void control_close(struct control *c);
 /* Blocking, outside any loop.  ST_NOTFOUND: nobody listens there; ST_BAD: the program's error words. */
 enum st control_ask(const char *path, const char *verb, bool json, struct buf *answer,
 		    struct err *err);

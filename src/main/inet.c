@@ -25,6 +25,7 @@ static struct inet_main {
 	struct threads threads;
 	struct inet_host *host;
 	struct watch signals;
+	struct control *control;
 	bool stopping;
 	int status;
 } m;
@@ -116,6 +117,7 @@ static void stop(void)
 		return;
 	m.stopping = true;
 	log_event(LOG_INFO, "stopping");
+	control_close(m.control);
 	inet_host_stop(m.host, deadline_in_ms(STOP_MS), stopped);
 }
 
@@ -139,7 +141,8 @@ static void started(void *arg, enum st st, const struct err *err)
 	snprintf(path, sizeof path, "%s/run/inet", m.options.home);
 	if (st == ST_OK) {
 		err = &e;
-		st = control_listen(path, verbs, sizeof verbs / sizeof verbs[0], NULL, &e);
+		st = control_listen(path, verbs, sizeof verbs / sizeof verbs[0], NULL, &m.control,
+				    &e);
 	}
 	if (st == ST_OK) {
 		log_event(LOG_INFO, "serving", LU("loops", m.threads.n));

@@ -36,6 +36,7 @@ static struct mailrootd {
 	int ipc_fd;
 	bool stopping, failed, announced;
 	struct watch signals;
+	struct control *control;
 } d;
 
 /* ---- sockets ---- */
@@ -326,7 +327,7 @@ static void begin(void *arg)
 	snprintf(path, sizeof path, "%s/run/mailrootd", d.options.home);
 	st = watch_signals(&err);
 	if (st == ST_OK)
-		st = control_listen(path, verbs, 1, NULL, &err);
+		st = control_listen(path, verbs, 1, NULL, &d.control, &err);
 	if (st == ST_OK)
 		st = child_start(&d.store, &err);
 	if (st != ST_OK) {

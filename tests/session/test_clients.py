@@ -1,6 +1,7 @@
 """Other people's clients: curl, swaks, mutt, mbsync, fetchmail."""
 import os
 import pty
+import select
 import subprocess
 
 import pytest
@@ -67,20 +68,26 @@ set imap_user="{alice}@{DOMAIN}"
 set imap_pass="{PASSWORD}"
 set ssl_starttls=no ssl_force_tls=no
 set certificate_file="{shared_server.home}/tls/cert.pem"
-set ssl_usesystemcerts=no
+
 set header_cache="" message_cachedir=""
-set quit=yes delete=yes confirmappend=no mbox_type=mbox
+set quit=yes delete=yes confirmappend=no confirmcreate=no mbox_type=mbox
 push "<tag-pattern>~A<enter><tag-prefix><save-message>{saved}<enter><quit>"
 """)
-    # mutt wants a terminal, even with its keys pushed.
+    # mutt wants a terminal that takes what it paints, even with its keys pushed.
     main, terminal = pty.openpty()
-    try:
-        done = subprocess.run(["mutt", "-n", "-F", str(rc)], stdin=terminal, stdout=terminal, stderr=terminal, cwd=tmp_path,
-                              timeout=PATIENCE * 4, env={**os.environ, "TERM": "vt100", "HOME": str(tmp_path)})
-    finally:
+    with subprocess.Popen(["mutt", "-n", "-F", str(rc)], stdin=terminal, stdout=terminal, stderr=terminal, cwd=tmp_path,
+                          env={**os.environ, "TERM": "vt100", "HOME": str(tmp_path)}) as mutt:
         os.close(terminal)
+        painted = b""
+        while select.select([main], [], [], PATIENCE)[0]:
+            try:
+                painted += os.read(main, 65536)
+            except OSError:  # the terminal's last user is gone
+                break
+        else:
+            mutt.kill()
         os.close(main)
-    assert done.returncode == 0
+    assert mutt.returncode == 0, painted[-3000:]
     assert b"Body of first" in saved.read_bytes()
     with shared_server.imap(alice, mailbox="INBOX") as imap:
         assert imap.search(None, "ALL")[1][0] == b""
