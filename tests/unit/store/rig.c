@@ -6,6 +6,13 @@
 
 struct err rig_err;
 
+/* A signal (the fuzzer's clock) must not end the wait. */
+static void wait_turn(struct rig *r)
+{
+	while (sem_wait(&r->turn) != 0)
+		;
+}
+
 /* ---- up and down ---- */
 
 void rig_make(struct rig *r)
@@ -107,9 +114,9 @@ void rig_up(struct rig *r, unsigned loops)
 		CHECK(!pthread_create(&r->threads[i], NULL, run, r->loops[i]));
 	CHECK(!pthread_create(&r->client_thread, NULL, run, r->client_loop));
 	loop_post(r->loops[0], start_server, r);
-	sem_wait(&r->turn);
+	wait_turn(r);
 	loop_post(r->client_loop, start_clients, r);
-	sem_wait(&r->turn);
+	wait_turn(r);
 	rig_run(r, wait_bound);
 }
 
@@ -128,7 +135,7 @@ static void stop_server(void *arg)
 void rig_down(struct rig *r)
 {
 	loop_post(r->loops[0], stop_server, r);
-	sem_wait(&r->turn);
+	wait_turn(r);
 	loop_stop(r->client_loop);
 	pthread_join(r->client_thread, NULL);
 	exipc_client_free(r->host);
@@ -167,7 +174,7 @@ void rig_run(struct rig *r, void (*fn)(struct rig *r))
 	struct errand e = { r, fn };
 
 	loop_post(r->client_loop, errand_start, &e);
-	sem_wait(&r->turn);
+	wait_turn(r);
 }
 
 /* ---- requests ---- */
