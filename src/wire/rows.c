@@ -46,6 +46,8 @@ static enum st rows_send(struct wire_rows_out *o, enum st status, bool more)
 	buf_clear(&o->bytes);
 	if (st != ST_OK && o->st == ST_OK)
 		o->st = st;
+	if (more)
+		fiber_yield(); /* a long rowset lets others have their turn */
 	return st;
 }
 
