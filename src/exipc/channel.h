@@ -1,4 +1,4 @@
-/* channel.h - what client.c (binding) and chan.c (calls) share; nobody else includes it.
+/* channel.h - what client.c (binding), chan.c, call.c and heap_wait.c (a loop's channel) share; nobody else includes it.
  *
  * Threads: struct exipc_client and its state belong to loops[0]; a channel and its ends belong to their
  * loop; a client_binding is shared by the ends of all loops and counted.  They talk by loop_post(). */
@@ -101,7 +101,7 @@ struct exipc_chan {
 	struct client_end *old;      /* ended, still in use */
 	struct client_end *next_end; /* on its way from loops[0] */
 	struct fiber_queue waiters;  /* for the binding */
-	bool denied;
+	bool denied, stopped;
 	struct err why;
 };
 
@@ -126,7 +126,8 @@ struct exipc_client {
 	int again_ms;
 	bool lost; /* hung up while attaching */
 	bool stopping;
-	bool told;                     /* the owner: that it is bound */
+	bool told; /* the owner: that it is bound */
+	int64_t bound_at;
 	unsigned pending;              /* loops that have not reported yet */
 	struct client_binding *coming; /* being read from the socket */
 	unsigned offers_due;
@@ -140,13 +141,42 @@ void client_lost(void *client); /* posted to loops[0]: the store makes no sense 
 struct client_binding *binding_hold(struct client_binding *b);
 void binding_let_go(struct client_binding *b);
 
-/* chan.c: all on the channel's loop */
+/* Everything below: on the channel's loop. */
+
+/* heap_wait.c */
+/* Park until a block (w->payload) or a section (none) was got for w.  ST_OK, ST_TIMEOUT, ST_GONE. */
+enum st heap_wait_for(struct chan_pair *cp, struct heap_waits *q, struct heap_wait *w,
+		      int64_t deadline, struct err *err);
+/* Some was freed: hand it out. */
+void heap_serve_blocks(struct chan_pair *cp);
+void heap_serve_sections(struct chan_pair *cp);
+void heap_fail_waits(struct heap_waits *q); /* ST_GONE */
+
+/* call.c */
+/* The unanswered call that a reply names, or NULL. */
+struct exipc_call *call_find(const struct client_end *e, const struct chan_pair *cp, uint64_t id);
+/* Keep a reply until its fiber takes it; false: no memory. */
+bool arrive(struct client_end *e, struct exipc_call *c, const struct exipc_entry *in);
+/* It is answered, or will never be: what its request took is free. */
+void call_answered(struct exipc_call *c);
+/* Nobody takes its replies any more. */
+void call_abandon(struct exipc_call *c);
+void call_free(struct exipc_call *c);
+void calls_free(struct client_end *e); /* all, with the end */
+/* Return a reply's block, if it has one. */
+void block_give_back(struct chan_pair *cp, uint32_t offset, uint32_t len, uint8_t flags);
+
+/* chan.c */
 void chan_start(void *chan);
 struct client_end *end_new(struct exipc_chan *chan,
 			   struct client_binding *b); /* any loop; NULL: no memory */
 void end_forget(struct client_end *e);                /* never attached, or loops stopped */
+void end_release(struct client_end *e); /* one user less: an ended one goes with its last */
+void end_break(struct client_end *e);   /* what the store wrote makes no sense */
 enum st chan_attach(struct exipc_chan *chan, struct client_end *e);
 void chan_detach(struct exipc_chan *chan);
 void chan_deny(struct exipc_chan *chan);
+/* Bound no more: whoever waits for a binding gets ST_GONE. */
+void chan_stop(struct exipc_chan *chan);
 
 #endif

@@ -12,6 +12,7 @@
 
 #define AGAIN_FIRST_MS 10
 #define AGAIN_MAX_MS   500
+#define SHORT_NS       (100 * NS_PER_MS)
 
 static void connect_now(void *client);
 
@@ -127,8 +128,13 @@ static void detached_all(struct exipc_client *c)
 	if (c->told && c->o.state)
 		c->o.state(c->o.arg, false);
 	c->told = false;
-	if (!c->stopping)
+	/* A store that ends what it has just made would be asked again without end. */
+	if (clock_mono() - c->bound_at < SHORT_NS) {
+		try_later(c);
+	} else if (!c->stopping) {
+		c->again_ms = AGAIN_FIRST_MS;
 		connect_now(c);
+	}
 }
 
 static void detached_post(void *client)
@@ -200,7 +206,7 @@ static void denied(struct exipc_client *c, const struct answer *a)
 static void attached_all(struct exipc_client *c)
 {
 	c->state = CLIENT_BOUND;
-	c->again_ms = AGAIN_FIRST_MS;
+	c->bound_at = clock_mono();
 	if (c->lost || c->stopping) {
 		detach_all(c);
 		return;
@@ -428,11 +434,18 @@ enum st exipc_client_new(const struct exipc_client_options *o, struct exipc_clie
 	return ST_OK;
 }
 
+static void chan_stop_post(void *chan)
+{
+	chan_stop(chan);
+}
+
 static void stop_post(void *client)
 {
 	struct exipc_client *c = client;
 
 	c->stopping = true;
+	for (unsigned i = 0; i < c->o.nloops; i++)
+		client_post(c, c->loops[i], chan_stop_post, &c->chan[i]);
 	timer_clear(&c->again);
 	client_lost(c);
 }

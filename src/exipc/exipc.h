@@ -65,7 +65,7 @@ void exipc_client_free(struct exipc_client *c); /* loops stopped, fibers ended, 
 /* The channel of the calling loop. */
 struct exipc_chan *exipc_chan(struct exipc_client *c);
 /* Wait (fiber) until bound.  ST_OK, ST_TIMEOUT; ST_DENIED when the store refused this client for good
- * (wrong version or credentials), with its words. */
+ * (wrong version or credentials), with its words; ST_GONE after exipc_client_stop(). */
 enum st exipc_wait_bound(struct exipc_chan *chan, int64_t deadline, struct err *err);
 bool exipc_is_bound(const struct exipc_chan *chan);
 uint64_t exipc_epoch(const struct exipc_chan *chan);
@@ -162,7 +162,8 @@ struct exipc_server_options {
 	void *arg;
 };
 
-/* Starts accepting on loops[0].  Also opens the observer side for `mailroot ipc`. */
+/* Starts accepting on loops[0].  Also opens the observer side for `mailroot ipc` (for the store's own user
+ * and root).  On failure listen_fd stays the caller's. */
 enum st exipc_server_new(const struct exipc_server_options *o, struct exipc_server **out,
 			 struct err *err);
 /* Accept nobody any more and end every binding, so that request fibers can end: before the loops stop.

@@ -365,12 +365,22 @@ static void greet_observer(struct exipc_binding *seer)
 
 /* ---- greeting ---- */
 
+/* It goes into logs and to observers: printable, and ended. */
+static bool name_sound(const struct hello *h)
+{
+	size_t len = strnlen(h->name, sizeof(h->name));
+
+	for (size_t i = 0; i < len; i++)
+		if (h->name[i] <= ' ' || h->name[i] > '~')
+			return false;
+	return len > 0 && len < sizeof(h->name);
+}
+
 static bool greet(struct exipc_binding *b, const struct hello *h)
 {
-	if (h->magic != EXIPC_MAGIC || h->layout != EXIPC_LAYOUT)
+	if (h->magic != EXIPC_MAGIC || h->layout != EXIPC_LAYOUT || !name_sound(h))
 		return false;
 	memcpy(b->name, h->name, sizeof(b->name));
-	b->name[sizeof(b->name) - 1] = '\0';
 	if (h->kind == HELLO_BIND)
 		return greet_client(b, h);
 	if (h->kind == HELLO_OBSERVE)

@@ -342,6 +342,42 @@ static void a_pin_lasts_until_its_reply_is_freed_or_the_binding_ends(void **stat
 	rig_done(&r);
 }
 
+static void take_blocks(void *arg)
+{
+	struct rig *r = arg;
+	struct exipc_chan *chan = bound_chan(r);
+	struct exipc_reply reply, kept[3], none = { 0 };
+	struct err err;
+
+	assert_false(exipc_reply_take(&none, &kept[0]));
+	assert_int_equal(call_stream(chan, 3, 1000, &reply), ST_OK);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_true(exipc_reply_take(&reply, &kept[i]));
+		assert_false(kept[i].more);
+		assert_int_equal(reply.more, i < 2);
+		if (reply.more)
+			assert_int_equal(exipc_reply_next(&reply, soon(), &err), ST_OK);
+	}
+	exipc_reply_free(&reply);
+	assert_int_equal(atomic_load(&r->releases), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(kept[i].payload.len, 1000);
+		assert_int_equal(kept[i].payload.at[999], i);
+		exipc_reply_free(&kept[i]);
+	}
+}
+
+static void a_block_may_outlive_its_reply(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_up(&r, 1, 1);
+	rig_run(&r, 0, take_blocks, &r);
+	rig_reach(&r.releases, 3);
+	rig_done(&r);
+}
+
 /* ---- bulk data ---- */
 
 static void send_bulk(void *arg)
@@ -620,6 +656,29 @@ static void descriptors_come_with_the_binding(void **state)
 	rig_done(&r);
 }
 
+/* ---- stopping ---- */
+
+static void wait_in_vain(void *arg)
+{
+	struct rig *r = arg;
+	struct err err;
+
+	exipc_client_stop(r->client);
+	assert_int_equal(exipc_wait_bound(exipc_chan(r->client), NO_DEADLINE, &err), ST_GONE);
+}
+
+static void a_stopped_client_lets_its_fibers_go(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_init(&r, 2, 1);
+	rig_client(&r); /* nobody listens */
+	rig_run(&r, 1, wait_in_vain, &r);
+	rig_run(&r, 0, wait_in_vain, &r);
+	rig_done(&r);
+}
+
 /* ---- refusals ---- */
 
 struct refusal {
@@ -683,12 +742,14 @@ int main(void)
 		cmocka_unit_test(a_crowd_waits_for_ring_and_heap_and_all_are_served),
 		cmocka_unit_test(long_answers_are_read_and_abandoned),
 		cmocka_unit_test(a_pin_lasts_until_its_reply_is_freed_or_the_binding_ends),
+		cmocka_unit_test(a_block_may_outlive_its_reply),
 		cmocka_unit_test(bulk_data_rides_along),
 		cmocka_unit_test(many_that_fill_sections_never_block_each_other),
 		cmocka_unit_test(late_and_missing_answers),
 		cmocka_unit_test(both_sides_wake_each_other),
 		cmocka_unit_test(the_newest_notification_always_arrives),
 		cmocka_unit_test(descriptors_come_with_the_binding),
+		cmocka_unit_test(a_stopped_client_lets_its_fibers_go),
 		cmocka_unit_test(strangers_and_old_versions_are_refused_with_words),
 	};
 
