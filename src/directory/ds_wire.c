@@ -2,7 +2,8 @@
  * the store's first loop. */
 #include "directory/ds_private.h"
 
-#define DS_LOOP 0
+#define DS_LOOP      0
+#define DS_REBIND_MS 3000
 
 /* ---- addresses ---- */
 
@@ -32,6 +33,16 @@ static enum st take_object(const struct plist *l, struct pool *pool, struct ds_o
 	return ST_OK;
 }
 
+/* The store comes back within a moment when it was killed: better a client waits that long than that it is told
+ * to come again.  What fails after the wait is said by the request itself. */
+static void await_store(struct dsaccess *ds)
+{
+	struct err ignored;
+
+	if (!exipc_is_bound(ds->chan))
+		(void)!exipc_wait_bound(ds->chan, deadline_in_ms(DS_REBIND_MS), &ignored);
+}
+
 enum st ds_ask_store(void *arg, struct span address, struct pool *pool, struct ds_object *out,
 		     struct err *err)
 {
@@ -40,6 +51,7 @@ enum st ds_ask_store(void *arg, struct span address, struct pool *pool, struct d
 	struct wire_msg m;
 	enum st st;
 
+	await_store(ds);
 	wire_begin(&m, 1);
 	pw_span(&m.w, PR_ADDRESS, address);
 	st = wire_send(&m, ds->chan, DS_LOOP, WIRE_DS_RESOLVE, &a, err);
@@ -102,6 +114,7 @@ enum st ds_sasl_start(struct dsaccess *ds, struct ds_sasl *s, const struct ds_cl
 	struct wire_msg m;
 	enum st st;
 
+	await_store(ds);
 	wire_begin(&m, 5);
 	pw_span(&m.w, PR_MECHANISM, client->mechanism);
 	pw_span(&m.w, PR_SERVICE, client->service);

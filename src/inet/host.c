@@ -10,7 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define AQ_STOP_MS 10000
+#define FIRST_BIND_MS 5000 /* a store that starts beside us is there long before */
+#define AQ_STOP_MS    10000
 
 /* A listening socket. */
 struct inet_port {
@@ -235,6 +236,23 @@ static enum st start_transport(struct inet_host *h)
 	return st;
 }
 
+/* A fiber of loops[0]: connections are accepted once the store answers, or without it after a while (what
+ * comes in then is told to come again). */
+static void open_and_tell(void *arg)
+{
+	struct inet_host *h = arg;
+	enum st st = exipc_wait_bound(h->loops[0]->chan, deadline_in_ms(FIRST_BIND_MS), &h->err);
+
+	if (h->stopping)
+		return;
+	if (st != ST_DENIED)
+		st = open_ports(h);
+	if (st != ST_OK)
+		start_failed(h, st);
+	else
+		h->started(h->arg, ST_OK, &h->err);
+}
+
 /* loops[0]: one loop is ready. */
 static void loop_ready(void *arg)
 {
@@ -250,11 +268,9 @@ static void loop_ready(void *arg)
 	if (st == ST_OK)
 		st = start_transport(h);
 	if (st == ST_OK)
-		st = open_ports(h);
+		st = fiber_spawn("start", open_and_tell, h, &h->err);
 	if (st != ST_OK)
 		start_failed(h, st);
-	else
-		h->started(h->arg, ST_OK, &h->err);
 }
 
 /* Every loop. */

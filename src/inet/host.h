@@ -196,8 +196,8 @@ struct inet_host {
 /* A listening socket for a service; taken over.  Before inet_host_start(). */
 [[nodiscard]] enum st inet_host_listen(struct inet_host *h, const struct service *service, int fd,
 				       struct err *err);
-/* Post the start to every loop.  started(arg, ...) runs on loops[0] when connections are accepted (whether
- * or not the store is there yet), or with what failed. */
+/* Post the start to every loop.  started(arg, ...) runs on loops[0] when connections are accepted (once the
+ * store answers, or a few seconds later without it), or with what failed. */
 void inet_host_start(struct inet_host *h,
 		     void (*started)(void *arg, enum st st, const struct err *err), void *arg);
 /* loops[0]'s thread: stop as the head of this file says; sessions that are not gone by the deadline are

@@ -41,6 +41,12 @@ struct exipc_chan *fakestore_chan(void)
 	return (struct exipc_chan *)&somewhere;
 }
 
+enum st exipc_wait_bound(struct exipc_chan *chan, int64_t deadline, struct err *err)
+{
+	(void)deadline;
+	return exipc_is_bound(chan) ? ST_OK : fail(err, ST_TIMEOUT, "the store does not answer");
+}
+
 bool exipc_is_bound(const struct exipc_chan *chan)
 {
 	(void)chan;
