@@ -197,7 +197,7 @@ static void one(struct rig *r)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (!rig.server) {
-		rig_make(&rig);
+		rig_make(&rig, "");
 		rig_up(&rig, 1);
 		rig_run(&rig, first);
 		atexit(last);

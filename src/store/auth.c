@@ -1,11 +1,13 @@
 #include "store/auth.h"
 
+#include <crypt.h>
 #include <openssl/evp.h>
 #include <sodium.h>
 #include <stdlib.h>
 
 #define ARGON2_OPS  2
 #define ARGON2_MEM  (19u * 1024 * 1024)
+#define YESCRYPT    "$y$"
 #define HASHES_MAX  4  /* at a time: 76 MiB */
 #define WAITERS_MAX 64 /* for one of them */
 
@@ -32,7 +34,8 @@ struct auth {
 	struct directory *directory;
 	uint8_t key[crypto_auth_hmacsha256_KEYBYTES]; /* of the remembered passwords */
 	uint8_t who_key[crypto_shorthash_KEYBYTES];
-	char nobody[crypto_pwhash_STRBYTES]; /* hash for users who don't exist */
+	char nobody[HASH_ROOM]; /* hash for users who don't exist */
+	bool yescrypt;          /* new passwords; else Argon2id */
 	struct known known[KNOWN_SLOTS];
 	struct failures failures[FAILURE_SLOTS];
 	uint32_t per_minute;
@@ -40,28 +43,6 @@ struct auth {
 	unsigned running, waiting;
 	struct fiber_queue turn;
 };
-
-enum st auth_new(struct directory *d, struct auth **out, struct err *err)
-{
-	const struct config *conf = d->store->conf;
-	struct auth *a = calloc(1, sizeof *a);
-
-	if (!a || sodium_init() < 0) {
-		free(a);
-		return fail(err, ST_NOMEM, "out of memory");
-	}
-	a->directory = d;
-	random_bytes(a->key, sizeof a->key);
-	random_bytes(a->who_key, sizeof a->who_key);
-	a->per_minute = (uint32_t)config_int(conf, "auth_failures_per_minute");
-	a->delay_ms = (unsigned)config_int(conf, "auth_failure_delay_ms");
-	if (crypto_pwhash_str(a->nobody, "nobody", 6, ARGON2_OPS, ARGON2_MEM) != 0) {
-		auth_free(a);
-		return fail(err, ST_NOMEM, "no memory to hash a password");
-	}
-	*out = a;
-	return ST_OK;
-}
 
 void auth_free(struct auth *a)
 {
@@ -93,6 +74,7 @@ static void turn_put(struct auth *a)
 
 struct hashing {
 	const char *stored; /* check against it; or NULL: fill *u */
+	bool yescrypt;      /* how to fill it */
 	struct span password;
 	struct user *u;
 	bool ok;
@@ -114,15 +96,56 @@ static bool scram_keys(struct scram_keys *k, struct span password)
 	return true;
 }
 
+/* What libxcrypt makes of the password by that setting (a stored hash is one); false: it can't. */
+static bool crypt_by(struct span password, const char *setting, char out[static HASH_ROOM])
+{
+	struct crypt_data *data = calloc(1, sizeof *data);
+	char *text = strndup(password.at, password.len), *hash = NULL;
+
+	if (data && text)
+		hash = crypt_rn(text, setting, data, sizeof *data);
+	if (hash && strlen(hash) >= HASH_ROOM)
+		hash = NULL;
+	if (hash)
+		strcpy(out, hash);
+	if (text)
+		sodium_memzero(text, password.len);
+	if (data)
+		sodium_memzero(data, sizeof *data);
+	free(text);
+	free(data);
+	return hash != NULL;
+}
+
+static bool password_fits(const char *stored, struct span password)
+{
+	char again[HASH_ROOM];
+
+	if (strncmp(stored, YESCRYPT, strlen(YESCRYPT)) != 0)
+		return crypto_pwhash_str_verify(stored, password.at, password.len) == 0;
+	return crypt_by(password, stored, again) && strlen(again) == strlen(stored) &&
+	       sodium_memcmp(again, stored, strlen(stored)) == 0;
+}
+
+static bool password_hash(char out[static HASH_ROOM], struct span password, bool yescrypt)
+{
+	char setting[CRYPT_GENSALT_OUTPUT_SIZE];
+
+	if (!yescrypt)
+		return crypto_pwhash_str(out, password.at, password.len, ARGON2_OPS, ARGON2_MEM) ==
+		       0;
+	return crypt_gensalt_rn(YESCRYPT, 0, NULL, 0, setting, sizeof setting) &&
+	       crypt_by(password, setting, out);
+}
+
 static void hash_run(void *arg)
 {
 	struct hashing *h = arg;
 
 	if (h->stored)
-		h->ok = crypto_pwhash_str_verify(h->stored, h->password.at, h->password.len) == 0;
+		h->ok = password_fits(h->stored, h->password);
 	else
-		h->ok = crypto_pwhash_str(h->u->hash, h->password.at, h->password.len, ARGON2_OPS,
-					  ARGON2_MEM) == 0 &&
+		h->ok = password_hash(h->u->hash, h->password, h->yescrypt) &&
 			scram_keys(&h->u->scram, h->password);
 }
 
@@ -134,10 +157,9 @@ static bool password_ok(struct span password)
 
 enum st auth_set_password(struct auth *a, struct user *u, struct span password, struct err *err)
 {
-	struct hashing h = { .password = password, .u = u };
+	struct hashing h = { .password = password, .u = u, .yescrypt = a->yescrypt };
 	enum st st;
 
-	_Static_assert(sizeof u->hash >= crypto_pwhash_STRBYTES, "room for the hash");
 	if (!password_ok(password))
 		return fail(err, ST_BAD, "a password has 1 to %d bytes and no NUL", PASSWORD_MAX);
 	st = turn_get(a, err);
@@ -146,6 +168,29 @@ enum st auth_set_password(struct auth *a, struct user *u, struct span password, 
 	work_run(hash_run, &h);
 	turn_put(a);
 	return h.ok ? ST_OK : fail(err, ST_NOMEM, "no memory to hash a password");
+}
+
+enum st auth_new(struct directory *d, struct auth **out, struct err *err)
+{
+	const struct config *conf = d->store->conf;
+	struct auth *a = calloc(1, sizeof *a);
+
+	if (!a || sodium_init() < 0) {
+		free(a);
+		return fail(err, ST_NOMEM, "out of memory");
+	}
+	a->directory = d;
+	random_bytes(a->key, sizeof a->key);
+	random_bytes(a->who_key, sizeof a->who_key);
+	a->per_minute = (uint32_t)config_int(conf, "auth_failures_per_minute");
+	a->delay_ms = (unsigned)config_int(conf, "auth_failure_delay_ms");
+	a->yescrypt = !strcmp(config_str(conf, "password_hash"), "yescrypt");
+	if (!password_hash(a->nobody, SPAN("nobody"), a->yescrypt)) {
+		auth_free(a);
+		return fail(err, ST_NOMEM, "no memory to hash a password");
+	}
+	*out = a;
+	return ST_OK;
 }
 
 /* ---- passwords that were right ---- */

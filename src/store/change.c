@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #define ROW_BYTES_MAX 65536
+#define BATCH_BYTES   (128u * 1024) /* with the largest item on top it fits the smallest log file */
 
 enum st change_begin(struct change *c, struct mailbox *mb, struct err *err)
 {
@@ -74,6 +75,11 @@ void change_new_folder(struct change *c, const struct folder *f)
 	figures_write(&f->now, &row);
 	change_put(c, key_folder(&k, c->mb->id, BOX_FIGURES, f->number), &row);
 	buf_free(&row);
+}
+
+bool change_full(const struct change *c)
+{
+	return ese_batch_bytes(c->batch) >= BATCH_BYTES;
 }
 
 /* ---- what happens when it is durable ---- */

@@ -38,6 +38,9 @@ void change_folder(struct change *c, const struct folder *f);
 void change_new_folder(struct change *c, const struct folder *f); /* with its first figures */
 void change_put(struct change *c, struct span key, const struct buf *value);
 
+/* Enough rows for one batch (a batch must fit one log file): commit and begin another. */
+bool change_full(const struct change *c);
+
 /* Write the figures and queue it.  Not ST_OK: nothing happened and *c is over (ST_NOSPACE, ST_TOOBIG, ST_IO,
  * ST_NOMEM).  ST_OK: `now` of the folders and mb->cn have moved. */
 enum st change_commit(struct change *c, struct err *err);

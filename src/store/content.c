@@ -324,7 +324,7 @@ static void sweep(void *arg)
 
 void vfiles_sweep_start(struct shard *sh)
 {
-	if (sh->vfiles.count)
+	if (sh->vfiles.count && !sh->sweep.slot)
 		timer_set(&sh->sweep, deadline_in_ms(VFILE_IDLE_MS / 4), sweep, sh);
 }
 

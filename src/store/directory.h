@@ -8,6 +8,7 @@
 #include "store/rows.h"
 #include "store/shard.h"
 
+#define HASH_ROOM        256 /* of a password's hash, with its NUL */
 #define SCRAM_SALT       16
 #define SCRAM_KEY        32
 #define SCRAM_ITERATIONS 10000u
@@ -29,7 +30,7 @@ struct scram_keys {
 struct user {
 	char name[NAME_BYTES_MAX + 1];
 	char display[NAME_BYTES_MAX + 1];
-	char hash[256]; /* as libsodium writes it */
+	char hash[HASH_ROOM]; /* as libsodium writes it ($argon2id$), or libxcrypt ($y$) */
 	struct scram_keys scram;
 	uint64_t mailbox;
 	int64_t created;

@@ -108,7 +108,9 @@ static enum st build_piece(struct change *c, struct copy *k, uint32_t *uid, stru
 	size_t i = index_from(k->ix, *uid);
 	enum st st = ST_OK;
 
-	for (; i < k->ix->n && k->ix->at[i].uid < k->visible && k->n < PIECE && st == ST_OK; i++) {
+	for (; i < k->ix->n && k->ix->at[i].uid < k->visible && k->n < PIECE && !change_full(c) &&
+	       st == ST_OK;
+	     i++) {
 		const struct entry *e = &k->ix->at[i];
 
 		*uid = e->uid + 1;

@@ -174,14 +174,28 @@ static enum st canonical(struct span path, struct buf *out, struct err *err)
 	return st;
 }
 
+static enum st room_for_another(struct call *c, struct err *err)
+{
+	struct subscriptions s;
+	enum st st = subscriptions_read(c, &s, err);
+
+	if (st == ST_OK && s.n >= SUBSCRIPTIONS_MAX)
+		st = fail(err, ST_TOOBIG, "at most %d folders are subscribed", SUBSCRIPTIONS_MAX);
+	subscriptions_free(&s);
+	return st;
+}
+
 enum st serve_IMAP_SUBSCRIBE(struct call *c, struct err *err)
 {
 	struct buf path = BUF_MAX(PATH_BYTES_MAX), row = BUF_MAX(64);
+	bool add = plist_bool(&c->in, PR_SUBSCRIBED, true);
 	struct ese_batch *b;
 	struct key k;
 	struct pw w;
 	enum st st = call_mailbox(c, err);
 
+	if (st == ST_OK && add)
+		st = room_for_another(c, err);
 	if (st == ST_OK)
 		st = canonical(plist_span(&c->in, PR_FOLDER_PATH), &path, err);
 	if (st == ST_OK)
@@ -190,7 +204,7 @@ enum st serve_IMAP_SUBSCRIBE(struct call *c, struct err *err)
 		key_named(&k, c->mb->id, BOX_SUBSCRIBED, buf_get(&path));
 		pw_begin(&w, &row, 0);
 		pw_end(&w);
-		if (plist_bool(&c->in, PR_SUBSCRIBED, true))
+		if (add)
 			ese_put(b, span_of(k.at, k.len), buf_get(&row));
 		else
 			ese_delete(b, span_of(k.at, k.len));

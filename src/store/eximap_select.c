@@ -61,20 +61,26 @@ enum st serve_IMAP_STATUS(struct call *c, struct err *err)
 
 /* ---- \Recent ---- */
 
-/* The messages that no session was told of so far; from now on they were.  Nobody waits until that is
- * durable: after a crash they are recent once more. */
-static enum st take_recent(struct folder *f, const struct uset *uids, uint32_t uidnext,
+static enum st find_recent(const struct folder *f, const struct uset *uids, uint32_t uidnext,
 			   struct uset *recent, struct err *err)
 {
 	uint32_t from = f->now.recent_from;
-	struct change *c;
-	enum st st;
 
-	if (from >= uidnext)
-		return ST_OK;
 	for (uint32_t u = uset_next(uids, from); u && u < uidnext; u = uset_next(uids, u + 1))
 		if (uset_add(recent, u, u) != ST_OK)
 			return fail(err, ST_NOMEM, "out of memory");
+	return ST_OK;
+}
+
+/* From now on a session was told of them.  Nobody waits until that is durable: after a crash they are recent
+ * once more. */
+static enum st take_recent(struct folder *f, uint32_t uidnext, struct err *err)
+{
+	struct change *c;
+	enum st st;
+
+	if (f->now.recent_from >= uidnext)
+		return ST_OK;
 	c = malloc(sizeof *c);
 	if (!c)
 		return fail(err, ST_NOMEM, "out of memory");
@@ -106,7 +112,6 @@ static enum st select_folder(struct call *c, struct uset *uids, struct uset *rec
 {
 	bool readonly = plist_bool(&c->in, PR_READONLY, false);
 	struct folder *f = c->folder;
-	uint32_t before = f->now.recent_from;
 	struct figures fig;
 	struct pw *w;
 	enum st st;
@@ -116,12 +121,13 @@ static enum st select_folder(struct call *c, struct uset *uids, struct uset *rec
 	fig = f->seen;
 	if (index_uids(c->ix, fig.uidnext, uids) != ST_OK)
 		return fail(err, ST_NOMEM, "out of memory");
-	before = f->now.recent_from;
-	st = readonly ? ST_OK : take_recent(f, uids, fig.uidnext, recent, err);
+	st = find_recent(f, uids, fig.uidnext, recent, err);
+	if (st == ST_OK && !readonly)
+		st = take_recent(f, fig.uidnext, err);
 	if (st != ST_OK)
 		return st;
 	w = call_reply(c, FIGURES_PROPS + 4);
-	put_figures(w, f, &fig, uids->count - uset_count_upto(uids, before - 1));
+	put_figures(w, f, &fig, recent->count);
 	put_uids(w, PR_UIDS, uids);
 	put_uids(w, PR_UIDS_RECENT, recent);
 	pw_u32(w, PR_FIRST_UNSEEN, first_unseen(c->ix, fig.uidnext));
@@ -271,8 +277,10 @@ enum st serve_IMAP_SYNC(struct call *c, struct err *err)
 		st = find_fresh(c->ix, &n);
 	if (st != ST_OK)
 		st = fail(err, ST_NOMEM, "out of memory");
-	else if (!readonly)
-		st = take_recent(c->folder, &n.fresh, n.fig.uidnext, &n.recent, err);
+	else
+		st = find_recent(c->folder, &n.fresh, n.fig.uidnext, &n.recent, err);
+	if (st == ST_OK && !readonly)
+		st = take_recent(c->folder, n.fig.uidnext, err);
 	wire_rows_begin(&rows, c->rq);
 	if (st == ST_OK)
 		st = put_first(&rows, c->folder, &n);

@@ -35,7 +35,7 @@ static size_t build_piece(struct call *c, struct change *ch, const struct uset *
 	uint32_t visible = c->folder->seen.uidnext;
 	size_t n = 0, i = index_from(ix, *uid);
 
-	for (; i < ix->n && ix->at[i].uid < visible && n < PIECE; i++) {
+	for (; i < ix->n && ix->at[i].uid < visible && n < PIECE && !change_full(ch); i++) {
 		struct entry e = ix->at[i];
 
 		*uid = e.uid + 1;

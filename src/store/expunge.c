@@ -70,7 +70,8 @@ static enum st build_piece(struct change *c, struct folder *f, struct folder_ind
 	size_t i = index_from(ix, *uid), n = 0;
 	enum st st = ST_OK;
 
-	for (; i < ix->n && ix->at[i].uid < visible && n < PIECE && st == ST_OK; i++) {
+	for (; i < ix->n && ix->at[i].uid < visible && n < PIECE && !change_full(c) && st == ST_OK;
+	     i++) {
 		*uid = ix->at[i].uid + 1;
 		if (!uset_has(uids, ix->at[i].uid))
 			continue;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #define PIECE      65536
+#define TESTS_MAX  100
 #define HEADER_MAX (1024u * 1024) /* of a header block that is searched */
 
 struct text_test {
@@ -41,6 +42,8 @@ static enum st read_sets(struct match *m, struct err *err)
 			return st;
 		m->ntests += is_text(m->nodes[i].op);
 	}
+	if (m->ntests > TESTS_MAX)
+		return fail(err, ST_TOOBIG, "at most %d conditions look into the text", TESTS_MAX);
 	return ST_OK;
 }
 

@@ -15,15 +15,18 @@ static void wait_turn(struct rig *r)
 
 /* ---- up and down ---- */
 
-void rig_make(struct rig *r)
+void rig_make(struct rig *r, const char *settings)
 {
 	static const char conf[] = "log_segment_bytes = 1048576\n"
 				   "checkpoint_bytes = 4194304\n"
 				   "auth_failure_delay_ms = 1\n"
 				   "message_size_max = 33554432\n";
+	char text[1024];
+
 	*r = (struct rig){ .home = "/tmp/mailroot-store-XXXXXX" };
 	CHECK(mkdtemp(r->home));
-	CHECK_ST(config_parse(r->home, "test.conf", span_str(conf), &r->conf, &rig_err), ST_OK);
+	snprintf(text, sizeof text, "%s%s", conf, settings);
+	CHECK_ST(config_parse(r->home, "test.conf", span_str(text), &r->conf, &rig_err), ST_OK);
 	sem_init(&r->turn, 0, 0);
 }
 

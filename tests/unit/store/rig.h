@@ -60,7 +60,8 @@ struct rig {
 
 extern struct err rig_err; /* what the last call said */
 
-void rig_make(struct rig *r);               /* a home with settings for tests */
+/* A home with settings for tests, and more of them (lines of mailroot.conf, or ""). */
+void rig_make(struct rig *r, const char *settings);
 void rig_up(struct rig *r, unsigned loops); /* start the store, bind both clients */
 void rig_down(struct rig *r);               /* stop all; the home stays */
 void rig_remove(struct rig *r);             /* the home goes */

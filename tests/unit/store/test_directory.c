@@ -355,7 +355,7 @@ static void whole_story(void **state)
 	struct rig r;
 
 	(void)state;
-	rig_make(&r);
+	rig_make(&r, "");
 	rig_up(&r, 2);
 	rig_run(&r, rig_people);
 	rig_run(&r, names_are_kept);
@@ -374,10 +374,36 @@ static void whole_story(void **state)
 	rig_remove(&r);
 }
 
+/* ---- the other hash ---- */
+
+static void yescrypt_opens(struct rig *r)
+{
+	struct who w;
+
+	CHECK_ST(rig_login(r, "alice@mailroot.test", "demo", &w), ST_OK);
+	CHECK_ST(rig_login(r, "alice@mailroot.test", "demi", &w), ST_DENIED);
+	CHECK_ST(rig_login(r, "nobody@mailroot.test", "demo", &w), ST_DENIED);
+	CHECK_ST(scram(r, "alice@mailroot.test", "demo"), ST_OK);
+}
+
+static void passwords_by_yescrypt(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_make(&r, "password_hash = \"yescrypt\"\n");
+	rig_up(&r, 1);
+	rig_run(&r, rig_people);
+	rig_run(&r, yescrypt_opens);
+	rig_down(&r);
+	rig_remove(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(whole_story),
+		cmocka_unit_test(passwords_by_yescrypt),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

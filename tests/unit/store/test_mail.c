@@ -570,6 +570,68 @@ static void folder_with_many_goes(struct rig *r)
 	CHECK_ST(rig_select(&alice, "Many", true, &fid, NULL, NULL), ST_NOTFOUND);
 }
 
+/* More expunges than a folder remembers: whoever asks from before is told of all. */
+static void news_from_long_ago(struct rig *r)
+{
+	enum { MESSAGES = 1030 };
+	char text[256], uids[32];
+	uint64_t fid, since, first;
+	struct uset all = { 0 };
+
+	(void)r;
+	CHECK_ST(rig_path_op(&alice, WIRE_IMAP_CREATE, "Log", NULL), ST_OK);
+	for (uint32_t i = 1, uid; i <= MESSAGES; i++)
+		CHECK_ST(rig_append(&alice, "Log", DOTS, MF_DELETED, &uid), ST_OK);
+	CHECK_ST(rig_select(&alice, "Log", false, &fid, &all, &first), ST_OK);
+	CHECK(all.count == MESSAGES);
+	uset_free(&all);
+	for (uint32_t i = 1; i < MESSAGES; i++) {
+		struct wire_msg m;
+
+		snprintf(uids, sizeof uids, "%u", i);
+		rig_begin(&m, &alice, 2);
+		pw_u64(&m.w, PR_FID, fid);
+		rig_put_uids(&m, PR_UIDS, uids);
+		CHECK_ST(rig_do(&m, &alice, WIRE_IMAP_EXPUNGE), ST_OK);
+	}
+	since = first;
+	sync_text(&alice, fid, &since, text, sizeof text);
+	CHECK(!strcmp(text, "+ -1:1029 r |"));
+	since = since - 3;
+	sync_text(&alice, fid, &since, text, sizeof text);
+	CHECK(!strcmp(text, "+ -1027:1029 r |"));
+}
+
+static void recent_is_told_once(struct rig *r)
+{
+	struct wire_answer a;
+	struct who carol;
+	char recent[32];
+	uint64_t fid;
+
+	CHECK_ST(rig_add_user(r, "carol@mailroot.test", "demo", NULL), ST_OK);
+	CHECK_ST(rig_login(r, "carol@mailroot.test", "demo", &carol), ST_OK);
+	rig_mail(r, carol.mailbox, HELLO);
+	/* EXAMINE shows it and leaves it. */
+	for (int i = 0; i < 4; i++) {
+		struct wire_msg m;
+
+		rig_begin(&m, &carol, 2);
+		pw_str(&m.w, PR_FOLDER_PATH, "INBOX");
+		pw_bool(&m.w, PR_READONLY, i < 2);
+		CHECK_ST(rig_send(&m, &carol, WIRE_IMAP_SELECT, &a), ST_OK);
+		fid = plist_u64(&a.list, PR_FID, 0);
+		rig_set_text(plist_span(&a.list, PR_UIDS_RECENT), recent, sizeof recent);
+		CHECK(!strcmp(recent, i < 3 ? "1" : ""));
+		CHECK(plist_u32(&a.list, PR_RECENT_COUNT, 9) == (i < 3 ? 1 : 0));
+		wire_answer_free(&a);
+		rig_begin(&m, &carol, 2);
+		pw_u64(&m.w, PR_FID, fid);
+		pw_u64(&m.w, PR_WATCH_TOKEN, 0);
+		CHECK_ST(rig_do(&m, &carol, WIRE_IMAP_UNSELECT), ST_OK);
+	}
+}
+
 /* ---- what a restart leaves ---- */
 
 static char kept_flags[65536];
@@ -604,10 +666,11 @@ static void whole_story(unsigned loops)
 {
 	struct rig r;
 
-	rig_make(&r);
+	rig_make(&r, "");
 	rig_up(&r, loops);
 	rig_run(&r, rig_people);
 	rig_run(&r, log_on);
+	rig_run(&r, recent_is_told_once);
 	rig_run(&r, delivered_is_there);
 	rig_run(&r, envelope_without_body);
 	rig_run(&r, once_by_guid);
@@ -626,6 +689,7 @@ static void whole_story(unsigned loops)
 	rig_run(&r, large_message_by_token);
 	rig_run(&r, a_crowd_delivers);
 	rig_run(&r, folder_with_many_goes);
+	rig_run(&r, news_from_long_ago);
 	rig_run(&r, remember);
 	rig_down(&r);
 	rig_up(&r, loops == 1 ? 3 : 1);
