@@ -88,7 +88,8 @@ static void unbound_all(void *arg, uint64_t binding, void *data)
 {
 	struct server *s = arg;
 
-	for (unsigned i = 0; i < s->store.nshards && !s->closing; i++) {
+	/* Once the store stops, the other loops may have ended already. */
+	for (unsigned i = 0; i < s->store.nshards && !s->store.stopping; i++) {
 		uint64_t *id = malloc(sizeof *id);
 
 		if (!id)
