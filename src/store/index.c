@@ -325,6 +325,7 @@ void index_free(struct folder_index *ix)
 		ix->folder->mb->shard->indexes_loaded--;
 	}
 	ix->folder->mb->shard->index_bytes -= ix->bytes;
+	ix->folder->mb->shard->index_bytes_seen = ix->folder->mb->shard->index_bytes;
 	link_cut(&ix->used);
 	for (size_t i = 0; i < ix->nvanished; i++)
 		uset_free(&ix->vanished[i].uids);

@@ -100,6 +100,30 @@ static void wait_bound(struct rig *r)
 	CHECK_ST(exipc_wait_bound(rig_admin(r), deadline_in_ms(20000), &rig_err), ST_OK);
 }
 
+static void client_up(struct rig *r)
+{
+	CHECK_ST(loop_new("client", &r->client_loop, &rig_err), ST_OK);
+	CHECK(!pthread_create(&r->client_thread, NULL, run, r->client_loop));
+	loop_post(r->client_loop, start_clients, r);
+	wait_turn(r);
+	rig_run(r, wait_bound);
+}
+
+static void client_down(struct rig *r)
+{
+	loop_stop(r->client_loop);
+	pthread_join(r->client_thread, NULL);
+	exipc_client_free(r->host);
+	exipc_client_free(r->admin);
+	loop_free(r->client_loop);
+}
+
+void rig_new_client(struct rig *r)
+{
+	client_down(r);
+	client_up(r);
+}
+
 void rig_up(struct rig *r, unsigned loops)
 {
 	struct server_options o = { .conf = r->conf,
@@ -111,16 +135,12 @@ void rig_up(struct rig *r, unsigned loops)
 	r->nloops = loops;
 	for (unsigned i = 0; i < loops; i++)
 		CHECK_ST(loop_new("store", &r->loops[i], &rig_err), ST_OK);
-	CHECK_ST(loop_new("client", &r->client_loop, &rig_err), ST_OK);
 	CHECK_ST(server_open(&o, &r->server, &rig_err), ST_OK);
 	for (unsigned i = 0; i < loops; i++)
 		CHECK(!pthread_create(&r->threads[i], NULL, run, r->loops[i]));
-	CHECK(!pthread_create(&r->client_thread, NULL, run, r->client_loop));
 	loop_post(r->loops[0], start_server, r);
 	wait_turn(r);
-	loop_post(r->client_loop, start_clients, r);
-	wait_turn(r);
-	rig_run(r, wait_bound);
+	client_up(r);
 }
 
 static void stopped(void *arg)
@@ -139,11 +159,7 @@ void rig_down(struct rig *r)
 {
 	loop_post(r->loops[0], stop_server, r);
 	wait_turn(r);
-	loop_stop(r->client_loop);
-	pthread_join(r->client_thread, NULL);
-	exipc_client_free(r->host);
-	exipc_client_free(r->admin);
-	loop_free(r->client_loop);
+	client_down(r);
 	for (unsigned i = 0; i < r->nloops; i++)
 		loop_stop(r->loops[i]);
 	for (unsigned i = 0; i < r->nloops; i++)
@@ -462,7 +478,7 @@ enum st rig_path_op(const struct who *w, enum wire_op op, const char *path, cons
 	return rig_do(&m, w, op);
 }
 
-static void read_scatter(struct rig *r, const struct plist *row, struct buf *out)
+void rig_read_scatter(struct rig *r, const struct plist *row, struct buf *out)
 {
 	struct exipc_fd *fd = exipc_fd_hold(rig_chan(r), plist_u64(row, PR_STREAM_TAG, 0));
 	struct scatter s;
@@ -505,7 +521,7 @@ enum st rig_body(const struct who *w, uint64_t fid, uint32_t uid, struct buf *ou
 	if (st == ST_OK)
 		st = wire_next_row(&a, &rig_err);
 	if (st == ST_OK)
-		read_scatter(w->r, &a.list, out);
+		rig_read_scatter(w->r, &a.list, out);
 	wire_answer_free(&a);
 	return st;
 }

@@ -63,8 +63,10 @@ extern struct err rig_err; /* what the last call said */
 /* A home with settings for tests, and more of them (lines of mailroot.conf, or ""). */
 void rig_make(struct rig *r, const char *settings);
 void rig_up(struct rig *r, unsigned loops); /* start the store, bind both clients */
-void rig_down(struct rig *r);               /* stop all; the home stays */
-void rig_remove(struct rig *r);             /* the home goes */
+/* The client goes without a word and another one comes. */
+void rig_new_client(struct rig *r);
+void rig_down(struct rig *r);   /* stop all; the home stays */
+void rig_remove(struct rig *r); /* the home goes */
 /* Run fn(r) in a fiber on the client's loop and wait for its end. */
 void rig_run(struct rig *r, void (*fn)(struct rig *r));
 
@@ -110,6 +112,8 @@ enum st rig_append(const struct who *w, const char *path, const char *text, uint
 enum st rig_path_op(const struct who *w, enum wire_op op, const char *path, const char *to);
 /* The body of one message, read through its scatter list.  Free *out. */
 enum st rig_body(const struct who *w, uint64_t fid, uint32_t uid, struct buf *out);
+/* What a row's scatter list points to. */
+void rig_read_scatter(struct rig *r, const struct plist *row, struct buf *out);
 enum st rig_search(const struct who *w, uint64_t fid, const struct search_node *program,
 		   char *found, size_t room);
 /* A set as text. */

@@ -510,6 +510,69 @@ static void large_message_by_token(struct rig *r)
 	free(text);
 }
 
+/* A reply that is held keeps the pages of a message that is gone, whatever is written meanwhile. */
+static void pages_wait_for_their_reader(struct rig *r)
+{
+	struct buf body = BUF_MAX(100000);
+	struct wire_answer a;
+	struct wire_msg m;
+	uint64_t fid, other;
+	char gone[32];
+	uint32_t uid;
+
+	CHECK_ST(rig_path_op(&alice, WIRE_IMAP_CREATE, "Pins", NULL), ST_OK);
+	CHECK_ST(rig_append(&alice, "Pins", HELLO, MF_DELETED, &uid), ST_OK);
+	CHECK_ST(rig_select(&alice, "Pins", false, &fid, NULL, NULL), ST_OK);
+	rig_begin(&m, &alice, 3);
+	pw_u64(&m.w, PR_FID, fid);
+	rig_put_uids(&m, PR_UIDS, "1");
+	pw_u32(&m.w, PR_WANT, WANT_BODY);
+	CHECK_ST(rig_send(&m, &alice, WIRE_IMAP_FETCH, &a), ST_OK);
+	CHECK_ST(wire_next_row(&a, &rig_err), ST_OK);
+	CHECK_ST(rig_expunge(&alice, fid, gone, sizeof gone), ST_OK);
+	CHECK(!strcmp(gone, "1"));
+	for (int i = 0; i < 40; i++)
+		CHECK_ST(rig_append(&alice, "Pins", DOTS, 0, &uid), ST_OK);
+	rig_read_scatter(r, &a.list, &body);
+	CHECK(span_eq(buf_get(&body), SPAN(HELLO)));
+	wire_answer_free(&a);
+	buf_free(&body);
+	CHECK_ST(rig_path_op(&alice, WIRE_IMAP_DELETE, "Pins", NULL), ST_OK);
+	CHECK_ST(rig_select(&alice, "Pins", true, &other, NULL, NULL), ST_NOTFOUND);
+}
+
+/* ---- a client that dies ---- */
+
+static void hold_the_maildrop(struct rig *r)
+{
+	struct wire_msg m;
+
+	(void)r;
+	rig_begin(&m, &bob, 0);
+	CHECK_ST(rig_do(&m, &bob, WIRE_POP_OPEN), ST_OK);
+}
+
+static void all_is_given_back(struct rig *r)
+{
+	struct who old = bob;
+	struct wire_msg m;
+	enum st st = ST_BUSY;
+
+	log_on(r);
+	old.r = r;
+	CHECK_ST(rig_path_op(&old, WIRE_IMAP_CREATE, "x", NULL), ST_DENIED);
+	/* The store hears of the end in its own time. */
+	for (int i = 0; i < 1000 && st == ST_BUSY; i++) {
+		rig_begin(&m, &bob, 0);
+		st = rig_do(&m, &bob, WIRE_POP_OPEN);
+		if (st == ST_BUSY)
+			fiber_sleep(deadline_in_ms(5));
+	}
+	CHECK_ST(st, ST_OK);
+	rig_begin(&m, &bob, 0);
+	CHECK_ST(rig_do(&m, &bob, WIRE_POP_CLOSE), ST_OK);
+}
+
 /* ---- many at once ---- */
 
 #define CROWD 40
@@ -687,6 +750,10 @@ static void whole_story(unsigned loops)
 	rig_run(&r, others_folders_are_closed);
 	rig_run(&r, maildrop_is_one_session_s);
 	rig_run(&r, large_message_by_token);
+	rig_run(&r, pages_wait_for_their_reader);
+	rig_run(&r, hold_the_maildrop);
+	rig_new_client(&r);
+	rig_run(&r, all_is_given_back);
 	rig_run(&r, a_crowd_delivers);
 	rig_run(&r, folder_with_many_goes);
 	rig_run(&r, news_from_long_ago);
