@@ -54,8 +54,9 @@ static void changes_are_found(void **state)
 	(void)state;
 	srandom(7);
 	for (uint32_t uid = 1; uid <= MESSAGES; uid += 1 + (uint32_t)random() % 3) {
-		struct entry e = { .uid = uid, .mid = ++cn, .cn = cn };
+		struct entry e = { .uid = uid, .mid = cn + 1, .cn = cn + 1 };
 
+		cn++;
 		assert_int_equal(index_reserve(ix, 1, NULL), ST_OK);
 		index_append(ix, &e);
 	}
