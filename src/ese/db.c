@@ -313,6 +313,10 @@ static enum st walk_entry(void *arg, const char *entry, struct err *err)
 	if (ends(entry, ".new", &stem))
 		return remove_half_made(path, err);
 	if (ends(entry, ".edb", &stem)) {
+		if (w->g->fresh)
+			return fail(err, ST_CORRUPT,
+				    "%s: database %s is there, but its log is missing", w->g->dir,
+				    name);
 		name[strlen(name) - 4] = '\0';
 		return db_load(w->g, name, NULL, err);
 	}

@@ -52,6 +52,7 @@ struct ese {
 	struct err checkpoint_err;
 	uint64_t commits, bodies_written;
 	bool stop, broken, replaying;
+	bool fresh; /* no log was found at opening: a new group */
 	struct err broken_why;
 	bool apply_runs, checkpointer_runs;
 	pthread_t apply_thread, checkpointer;

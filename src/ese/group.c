@@ -247,8 +247,8 @@ static void group_destroy(struct ese *g)
 	free(g);
 }
 
-/* Whose log is this, and from where is it to be replayed?  *fresh: there is no log yet. */
-static enum st find_log(struct ese *g, struct checkpoint *cp, bool *fresh, struct err *err)
+/* Whose log is this, and from where is it to be replayed? */
+static enum st find_log(struct ese *g, struct checkpoint *cp, struct err *err)
 {
 	struct log_reader *r;
 	enum st have = checkpoint_read(g->dir, cp, err), st;
@@ -258,8 +258,8 @@ static enum st find_log(struct ese *g, struct checkpoint *cp, bool *fresh, struc
 	if (have == ST_NOTFOUND)
 		*cp = (struct checkpoint){ 0 };
 	st = log_read_open(g->dir, pos_gen(cp->position), NULL, &r, err);
-	*fresh = st == ST_NOTFOUND && have == ST_NOTFOUND;
-	if (*fresh) {
+	g->fresh = st == ST_NOTFOUND && have == ST_NOTFOUND;
+	if (g->fresh) {
 		random_bytes(g->signature, LOG_SIGNATURE);
 		return ST_OK;
 	}
@@ -276,7 +276,7 @@ static enum st find_log(struct ese *g, struct checkpoint *cp, bool *fresh, struc
 	return ST_OK;
 }
 
-static enum st start_log(struct ese *g, const struct log_end *end, bool fresh, struct err *err)
+static enum st start_log(struct ese *g, const struct log_end *end, struct err *err)
 {
 	struct log_conf c = {
 		.dir = g->dir,
@@ -290,7 +290,7 @@ static enum st start_log(struct ese *g, const struct log_end *end, bool fresh, s
 	enum st st;
 
 	memcpy(c.signature, g->signature, LOG_SIGNATURE);
-	st = log_start(&c, end->gen + 1, end->created, fresh ? 0 : end->off, end->number + 1,
+	st = log_start(&c, end->gen + 1, end->created, g->fresh ? 0 : end->off, end->number + 1,
 		       &g->log, err);
 	if (st == ST_OK)
 		g->applied_pos = log_position(g->log);
@@ -313,20 +313,16 @@ static enum st bring_up(struct ese *g, struct err *err)
 {
 	struct log_end end = { 0 };
 	struct checkpoint cp;
-	bool fresh = false;
-	enum st st = find_log(g, &cp, &fresh, err);
+	enum st st = find_log(g, &cp, err);
 
 	if (st == ST_OK)
 		st = db_open_all(g, err);
-	if (st == ST_OK && fresh && g->dbs)
-		st = fail(err, ST_CORRUPT, "%s: there are databases, but their log is missing",
-			  g->dir);
-	if (st == ST_OK && !fresh)
+	if (st == ST_OK && !g->fresh)
 		st = recover(g, &cp, &end, err);
 	if (st == ST_OK)
 		st = look_at_space(g, (uint64_t)clock_mono(), err);
 	if (st == ST_OK)
-		st = start_log(g, &end, fresh, err);
+		st = start_log(g, &end, err);
 	for (struct ese_db *db = g->dbs; st == ST_OK && db; db = db->next) {
 		db_begin(db);
 		st = db_mark(db, 0, err);

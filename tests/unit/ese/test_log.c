@@ -1,0 +1,275 @@
+/* test_log.c - reading a log: a torn end is an end, anything else that is wrong is named. */
+#include "rig.h"
+
+#include "ese/log_read.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A group whose log has some files and records, as a kill leaves it. */
+static void make(struct rig *killed)
+{
+	struct rig r;
+	char key[16], value[3000];
+
+	rig_make(&r);
+	r.o.segment_bytes = 64 * 1024;
+	r.o.keep_logs = true;
+	rig_open(&r);
+	memset(value, 'v', sizeof(value));
+	value[sizeof(value) - 1] = '\0';
+	for (int i = 0; i < 60; i++) {
+		snprintf(key, sizeof(key), "k%02d", i);
+		rig_put(&r, key, value);
+	}
+	rig_fork(&r, killed);
+	rig_close(&r);
+	rig_remove(&r);
+}
+
+struct walk {
+	enum st st;
+	unsigned groups, records;
+	struct log_end end;
+	struct err err;
+};
+
+static struct walk read_log(const char *dir, uint32_t from)
+{
+	struct walk w = { 0 };
+	struct log_reader *r;
+	struct log_group g;
+
+	w.st = log_read_open(dir, from, NULL, &r, &w.err);
+	if (w.st != ST_OK)
+		return w;
+	while ((w.st = log_read_group(r, &g, &w.err)) == ST_OK) {
+		struct log_cursor c;
+		struct rec rec;
+
+		w.groups++;
+		log_group_open(&g, &c);
+		while (log_group_next(&c, &rec) == ST_OK)
+			w.records++;
+	}
+	log_read_end(r, &w.end);
+	log_read_close(r);
+	return w;
+}
+
+static void change(const char *dir, uint32_t gen, uint32_t off, char value)
+{
+	char path[SEG_PATH_MAX];
+	int fd;
+
+	seg_path(path, dir, gen);
+	fd = open(path, O_RDWR);
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, &value, 1, off), 1);
+	close(fd);
+}
+
+static void the_whole_log_is_read_to_its_end(void **state)
+{
+	struct walk w;
+	struct rig r;
+
+	(void)state;
+	make(&r);
+	w = read_log(r.dir, 0);
+	assert_int_equal(w.st, ST_EOF);
+	assert_int_equal(w.records, 61); /* and ATTACH */
+	assert_true(w.end.gen >= 4);
+	assert_int_equal(read_log(r.dir, 3).st, ST_EOF);
+	assert_int_equal(read_log(r.dir, 99).st, ST_CORRUPT);
+	rig_remove(&r);
+}
+
+static void a_torn_last_group_is_the_end(void **state)
+{
+	struct walk whole, torn;
+	struct rig r;
+
+	(void)state;
+	make(&r);
+	whole = read_log(r.dir, 0);
+	change(r.dir, whole.end.gen, whole.end.off - 3000, '!');
+	torn = read_log(r.dir, 0);
+	assert_int_equal(torn.st, ST_EOF);
+	assert_int_equal(torn.groups, whole.groups - 1);
+	/* Also when its first page is what did not arrive. */
+	change(r.dir, whole.end.gen, torn.end.off + 2, '!');
+	torn = read_log(r.dir, 0);
+	assert_int_equal(torn.st, ST_EOF);
+	assert_int_equal(torn.groups, whole.groups - 1);
+	rig_remove(&r);
+}
+
+static void damage_before_the_last_group_is_refused_and_named(void **state)
+{
+	struct walk w;
+	struct rig r;
+
+	(void)state;
+	make(&r);
+	change(r.dir, 2, 16384 + 500, '!');
+	w = read_log(r.dir, 0);
+	assert_int_equal(w.st, ST_CORRUPT);
+	assert_non_null(strstr(w.err.text, "E0000000002.log: damaged at offset"));
+	assert_int_equal(rig_try_open(&r, &w.err), ST_CORRUPT);
+	rig_remove(&r);
+}
+
+static void damage_in_the_group_that_ends_a_file_is_refused(void **state)
+{
+	struct walk before, w;
+	struct log_reader *lr;
+	struct log_group g;
+	uint32_t last = 0;
+	struct rig r;
+
+	(void)state;
+	make(&r);
+	before = read_log(r.dir, 0);
+	assert_int_equal(before.st, ST_EOF);
+	assert_int_equal(log_read_open(r.dir, 2, NULL, &lr, NULL), ST_OK);
+	while (log_read_group(lr, &g, NULL) == ST_OK && pos_gen(g.pos) == 2)
+		last = g.off;
+	log_read_close(lr);
+	change(r.dir, 2, last + 70, '!');
+	w = read_log(r.dir, 0);
+	assert_int_equal(w.st, ST_CORRUPT);
+	rig_remove(&r);
+}
+
+static void a_missing_file_is_named(void **state)
+{
+	char path[SEG_PATH_MAX];
+	struct walk w;
+	struct rig r;
+
+	(void)state;
+	make(&r);
+	seg_path(path, r.dir, 2);
+	assert_int_equal(unlink(path), 0);
+	w = read_log(r.dir, 0);
+	assert_int_equal(w.st, ST_CORRUPT);
+	assert_non_null(strstr(w.err.text, "E0000000002.log is missing"));
+	rig_remove(&r);
+}
+
+static void a_damaged_or_newer_header_is_refused(void **state)
+{
+	struct walk w;
+	struct rig r;
+
+	(void)state;
+	make(&r);
+	change(r.dir, 2, 100, '!');
+	w = read_log(r.dir, 0);
+	assert_int_equal(w.st, ST_CORRUPT);
+	assert_non_null(strstr(w.err.text, "header is damaged"));
+	rig_remove(&r);
+}
+
+static void a_file_cut_short_is_refused(void **state)
+{
+	char path[SEG_PATH_MAX];
+	struct walk w;
+	struct rig r;
+
+	(void)state;
+	make(&r);
+	seg_path(path, r.dir, 2);
+	assert_int_equal(truncate(path, 30000), 0);
+	w = read_log(r.dir, 0);
+	assert_int_equal(w.st, ST_CORRUPT);
+	assert_non_null(strstr(w.err.text, "cut off"));
+	rig_remove(&r);
+}
+
+static void a_lost_checkpoint_costs_only_time(void **state)
+{
+	struct ese_stats s;
+	char path[256];
+	struct rig r;
+
+	(void)state;
+	make(&r);
+	snprintf(path, sizeof(path), "%s/E00.chk", r.dir);
+	assert_int_equal(unlink(path), 0);
+	rig_open(&r);
+	ese_stats(r.g, &s);
+	assert_int_equal(s.recovered_records, 61);
+	assert_int_equal(strlen(rig_get(&r, "k59")), 2999);
+	rig_close(&r);
+	rig_remove(&r);
+}
+
+static void a_lost_log_or_a_foreign_one_is_refused(void **state)
+{
+	struct rig r, other;
+	struct err err = { 0 };
+	char cmd[512];
+
+	(void)state;
+	make(&r);
+	make(&other);
+	snprintf(cmd, sizeof(cmd), "cp %s/*.log %s/", other.dir, r.dir);
+	assert_int_equal(system(cmd), 0);
+	assert_int_equal(rig_try_open(&r, &err), ST_CORRUPT);
+	assert_non_null(strstr(err.text, "different groups"));
+	snprintf(cmd, sizeof(cmd), "rm %s/*.log", r.dir);
+	assert_int_equal(system(cmd), 0);
+	assert_int_equal(rig_try_open(&r, &err), ST_CORRUPT);
+	snprintf(cmd, sizeof(cmd), "rm %s/E00.chk", r.dir);
+	assert_int_equal(system(cmd), 0);
+	assert_int_equal(rig_try_open(&r, &err), ST_CORRUPT);
+	assert_non_null(strstr(err.text, "its log is missing"));
+	rig_remove(&r);
+	rig_remove(&other);
+}
+
+static void the_log_goes_on_behind_a_torn_end_and_is_read_across_it(void **state)
+{
+	struct walk w;
+	struct rig r;
+
+	(void)state;
+	make(&r);
+	w = read_log(r.dir, 0);
+	change(r.dir, w.end.gen, w.end.off - 3000, '!');
+	rig_open(&r); /* keeps its logs */
+	rig_put(&r, "after", "the tear");
+	rig_close(&r);
+	w = read_log(r.dir, 0);
+	assert_int_equal(w.st, ST_EOF);
+	assert_int_equal(w.records, 62); /* 59 + 2 x ATTACH + 1 */
+	rig_open(&r);
+	assert_string_equal(rig_get(&r, "k59"), "");
+	assert_string_equal(rig_get(&r, "after"), "the tear");
+	rig_close(&r);
+	rig_remove(&r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_whole_log_is_read_to_its_end),
+		cmocka_unit_test(a_torn_last_group_is_the_end),
+		cmocka_unit_test(damage_before_the_last_group_is_refused_and_named),
+		cmocka_unit_test(damage_in_the_group_that_ends_a_file_is_refused),
+		cmocka_unit_test(a_missing_file_is_named),
+		cmocka_unit_test(a_damaged_or_newer_header_is_refused),
+		cmocka_unit_test(a_file_cut_short_is_refused),
+		cmocka_unit_test(a_lost_checkpoint_costs_only_time),
+		cmocka_unit_test(a_lost_log_or_a_foreign_one_is_refused),
+		cmocka_unit_test(the_log_goes_on_behind_a_torn_end_and_is_read_across_it),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
