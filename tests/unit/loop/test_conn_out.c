@@ -2,7 +2,9 @@
 #include "session.h"
 
 #include <malloc.h>
+#include <semaphore.h>
 #include <stdatomic.h>
+#include <sys/uio.h>
 
 /* ---- output ---- */
 
@@ -176,6 +178,107 @@ static void a_reset_while_the_writer_waits(void **state)
 	assert_int_equal(s.sent_calls, s.runs + 2);
 }
 
+/* ---- what is left when the session has returned ---- */
+
+static void writes_and_closes(void *arg)
+{
+	struct session *s = arg;
+	char bytes[5000];
+
+	for (size_t at = 0; at < SLOW_BYTES; at += sizeof(bytes)) {
+		for (size_t i = 0; i < sizeof(bytes); i++)
+			bytes[i] = pattern(at + i);
+		must(conn_write(s->conn, bytes, sizeof(bytes)) == ST_OK);
+	}
+	conn_on_sent(s->conn, count_sent, s);
+	must(!s->sent_calls);
+	conn_close(s->conn);
+}
+
+static void what_is_queued_at_the_close_still_arrives(void **state)
+{
+	struct session s = { .serve = writes_and_closes,
+			     .talk = reads_slowly,
+			     .limits = { .out_high = 4 * SLOW_BYTES, .write_ms = 10000 } };
+
+	(void)state;
+	run_session(&s);
+	assert_int_equal(s.sent_calls, 1);
+}
+
+static void writes_then_goes_idle(void *arg)
+{
+	struct session *s = arg;
+
+	if (++s->runs == 1) {
+		writes_and_returns(s);
+		s->runs = 1;
+		return;
+	}
+	/* Not before all has left: that took longer than the idle time. */
+	must(s->sent_calls == 101);
+	s->state = conn_input_state(s->conn);
+	conn_close(s->conn);
+}
+
+static void reads_two_megabytes_slowly(struct peer *p)
+{
+	static char bytes[50000];
+
+	for (size_t at = 0; at < 100 * 20000;) {
+		ssize_t n = peer_read(p, bytes, sizeof(bytes));
+
+		must(n > 0);
+		at += (size_t)n;
+		usleep(2000);
+	}
+	takes_until_end(p);
+}
+
+static void idle_time_begins_when_the_output_has_left(void **state)
+{
+	struct session s = { .serve = writes_then_goes_idle,
+			     .talk = reads_two_megabytes_slowly,
+			     .limits = { .out_high = 4 * SLOW_BYTES, .idle_ms = 30 } };
+
+	(void)state;
+	run_session(&s);
+	assert_int_equal(s.state, ST_TIMEOUT);
+	assert_int_equal(s.runs, 2);
+}
+
+static void prints_long(void *arg)
+{
+	struct session *s = arg;
+
+	must(conn_printf(s->conn, "%s %d", "short", 1) == ST_OK);
+	must(conn_printf(s->conn, "%3000d|", 7) == ST_OK);
+	conn_close(s->conn);
+}
+
+static void hears_long(struct peer *p)
+{
+	char bytes[3001];
+
+	peer_expect(p, "short 1");
+	for (size_t at = 0; at < sizeof(bytes);) {
+		ssize_t n = peer_read(p, bytes + at, sizeof(bytes) - at);
+
+		must(n > 0);
+		at += (size_t)n;
+	}
+	must(bytes[2998] == ' ' && bytes[2999] == '7' && bytes[3000] == '|');
+	peer_expect_end(p);
+}
+
+static void prints_of_any_length(void **state)
+{
+	struct session s = { .serve = prints_long, .talk = hears_long };
+
+	(void)state;
+	run_session(&s);
+}
+
 /* ---- files ---- */
 
 #define FILE_BYTES (5 * 1024 * 1024 + 123)
@@ -273,16 +376,33 @@ static void sends_too_much(void *arg)
 	conn_close(s->conn);
 }
 
+static void sends_too_much_tls(void *arg)
+{
+	starts_tls_first(arg, sends_too_much);
+}
+
+static void takes_until_end_tls(struct peer *p)
+{
+	peer_tls(p);
+	takes_until_end(p);
+}
+
 static void a_file_that_is_shorter_than_said_breaks_the_connection(void **state)
 {
-	struct session s = { .serve = sends_too_much, .talk = takes_until_end, .tcp = true };
+	int file = pattern_file(100000);
 
 	(void)state;
-	s.file = pattern_file(100000);
-	run_session(&s);
-	assert_int_equal(s.state, ST_IO);
-	assert_int_equal(s.sent_calls, 1);
-	close(s.file);
+	for (int with_tls = 0; with_tls < 2; with_tls++) {
+		struct session s = { .serve = with_tls ? sends_too_much_tls : sends_too_much,
+				     .talk = with_tls ? takes_until_end_tls : takes_until_end,
+				     .tcp = true,
+				     .file = file };
+
+		run_session(&s);
+		assert_int_equal(s.state, ST_IO);
+		assert_int_equal(s.sent_calls, 1);
+	}
+	close(file);
 }
 
 static void abort_it(void *arg)
@@ -306,6 +426,58 @@ static void sends_until_aborted(void *arg)
 		posix_fadvise(s->file, 0, 0, POSIX_FADV_DONTNEED);
 	}
 	must(conn_drain(s->conn) == ST_IO);
+}
+
+/* The pool's only thread, held until the connection has been aborted. */
+static sem_t held;
+
+static void hold_the_pool(void *arg)
+{
+	(void)arg;
+	while (sem_wait(&held) < 0)
+		continue;
+}
+
+static void no_call_yet(void *arg)
+{
+	struct session *s = arg;
+
+	/* The file is still to be read by the pool: its owner may not have been told otherwise. */
+	must(s->sent_calls == 0);
+	sem_post(&held);
+}
+
+static void sends_cold(void *arg)
+{
+	struct session *s = arg;
+
+	work_submit(hold_the_pool, NULL, NULL);
+	conn_send_file(s->conn, s->file, 0, s->len);
+	conn_on_sent(s->conn, count_sent, s);
+	conn_flush(s->conn);
+	conn_abort(s->conn);
+	fiber_yield();
+	no_call_yet(s);
+}
+
+static void an_abort_waits_for_the_pool_to_let_go_of_the_file(void **state)
+{
+	int file = pattern_file(1000000);
+	struct session s = {
+		.serve = sends_cold, .talk = takes_until_end, .file = file, .len = 1000000
+	};
+
+	(void)state;
+	fsync(file);
+	posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
+	char c;
+	if (preadv2(file, &(struct iovec){ &c, 1 }, 1, 0, RWF_NOWAIT) >= 0 || errno != EAGAIN)
+		skip(); /* this file system keeps everything in memory */
+	assert_int_equal(sem_init(&held, 0, 0), 0);
+	work_start(1);
+	run_session(&s);
+	assert_int_equal(s.sent_calls, 1);
+	close(file);
 }
 
 static void an_abort_while_files_are_read(void **state)
@@ -334,8 +506,12 @@ int main(void)
 		cmocka_unit_test(a_slow_reader_holds_the_writer_back),
 		cmocka_unit_test(a_peer_that_takes_nothing_fails),
 		cmocka_unit_test(a_reset_while_the_writer_waits),
+		cmocka_unit_test(what_is_queued_at_the_close_still_arrives),
+		cmocka_unit_test(idle_time_begins_when_the_output_has_left),
+		cmocka_unit_test(prints_of_any_length),
 		cmocka_unit_test(ranges_of_files_arrive_whole),
 		cmocka_unit_test(a_file_that_is_shorter_than_said_breaks_the_connection),
+		cmocka_unit_test(an_abort_waits_for_the_pool_to_let_go_of_the_file),
 		cmocka_unit_test(an_abort_while_files_are_read),
 	};
 

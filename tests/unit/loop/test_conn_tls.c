@@ -160,6 +160,16 @@ static void stops_in_handshake(struct peer *p)
 	takes_until_end(p);
 }
 
+static void resets_in_handshake(struct peer *p)
+{
+	struct linger now = { 1, 0 };
+
+	peer_write(p, "\x16\x03\x01", 3);
+	setsockopt(p->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	close(p->fd);
+	p->fd = -1;
+}
+
 static void a_failed_handshake_ends_the_connection(void **state)
 {
 	static const struct {
@@ -171,6 +181,7 @@ static void a_failed_handshake_ends_the_connection(void **state)
 		{ "no TLS at all", talks_garbage, 20000, ST_IO },
 		{ "ends in the middle", ends_in_handshake, 20000, ST_IO },
 		{ "stops in the middle", stops_in_handshake, 30, ST_TIMEOUT },
+		{ "resets in the middle", resets_in_handshake, 20000, ST_IO },
 	};
 
 	(void)state;
@@ -203,6 +214,86 @@ static void a_handshake_is_ended_from_outside(void **state)
 	}
 }
 
+/* ---- ends under TLS ---- */
+
+static void says_bye_tls(void *arg)
+{
+	struct session *s = arg;
+
+	if (!conn_is_tls(s->conn)) {
+		starts_tls_first(s, says_bye_tls);
+		return;
+	}
+	if (!s->runs++)
+		conn_puts(s->conn, "hello\n");
+	s->state = conn_fill(s->conn, NO_DEADLINE);
+	conn_puts(s->conn, "bye\n");
+	conn_drain(s->conn);
+	conn_close(s->conn);
+}
+
+static void sends_close_notify(struct peer *p)
+{
+	peer_tls(p);
+	peer_expect(p, "hello\n");
+	SSL_shutdown(p->ssl);
+	shutdown(p->fd, SHUT_WR);
+	peer_expect(p, "bye\n");
+	peer_expect_end(p);
+}
+
+static void ends_without_close_notify(struct peer *p)
+{
+	peer_tls(p);
+	peer_expect(p, "hello\n");
+	shutdown(p->fd, SHUT_WR);
+	peer_expect(p, "bye\n");
+	peer_expect_end(p);
+}
+
+static void breaks_the_record_layer(struct peer *p)
+{
+	peer_tls(p);
+	peer_expect(p, "hello\n");
+	must(write(p->fd, "this is no TLS record at all", 28) == 28);
+	takes_until_end(p);
+}
+
+static void resets_tls(struct peer *p)
+{
+	struct linger now = { 1, 0 };
+
+	peer_tls(p);
+	peer_expect(p, "hello\n");
+	setsockopt(p->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	close(p->fd);
+	p->fd = -1;
+	SSL_set_quiet_shutdown(p->ssl, 1);
+}
+
+static void every_end_under_tls_is_told(void **state)
+{
+	static const struct {
+		const char *name;
+		void (*talk)(struct peer *p);
+		enum st want;
+	} rows[] = {
+		{ "close_notify", sends_close_notify, ST_EOF },
+		{ "no close_notify", ends_without_close_notify, ST_EOF },
+		{ "garbage", breaks_the_record_layer, ST_IO },
+		{ "a reset", resets_tls, ST_IO },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct session s = { .serve = says_bye_tls, .talk = rows[i].talk, .tcp = true };
+
+		run_session(&s);
+		if (s.state != rows[i].want)
+			fail_msg("%s: %s", rows[i].name, st_name(s.state));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -211,6 +302,7 @@ int main(void)
 		cmocka_unit_test(plain_text_before_the_handshake_is_thrown_away),
 		cmocka_unit_test(a_failed_handshake_ends_the_connection),
 		cmocka_unit_test(a_handshake_is_ended_from_outside),
+		cmocka_unit_test(every_end_under_tls_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, test_tls_make, test_tls_free);

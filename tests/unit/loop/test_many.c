@@ -3,6 +3,7 @@
 #include "loop/sanitize.h"
 
 #include <malloc.h>
+#include <poll.h>
 #include <sys/resource.h>
 
 /* ---- many ---- */
@@ -252,12 +253,137 @@ static void a_listener_accepts_pauses_and_ends(void **state)
 	run_on_loop(listen_body, NULL);
 }
 
+/* ---- addresses ---- */
+
+struct called {
+	struct conn *conn;
+	struct fiber *waiter;
+	int fd, gone;
+};
+
+static void remember_fd(void *owner, int fd)
+{
+	struct called *c = owner;
+
+	c->fd = fd;
+	fiber_wake(c->waiter);
+}
+
+static void called_gone(void *owner)
+{
+	struct called *c = owner;
+
+	c->gone++;
+	fiber_wake(c->waiter);
+}
+
+static void call_v6(struct in6_addr to, const char *ip, const char *before, const char *behind)
+{
+	struct called c = { .waiter = fiber_self(), .fd = -1 };
+	struct sockaddr_in6 at = { .sin6_family = AF_INET6, .sin6_addr = in6addr_any };
+	struct sockaddr_in6 from;
+	socklen_t len = sizeof(at);
+	struct listener *listener;
+	struct err err;
+	char want[80];
+
+	int listening = socket(AF_INET6, SOCK_STREAM, 0), off = 0;
+	must(setsockopt(listening, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) == 0);
+	must(bind(listening, (struct sockaddr *)&at, len) == 0 && listen(listening, 1) == 0);
+	must(getsockname(listening, (struct sockaddr *)&at, &len) == 0);
+	must(listener_new(listening, &c, remember_fd, &listener, &err) == ST_OK);
+	at.sin6_addr = to;
+	int fd = socket(AF_INET6, SOCK_STREAM, 0);
+	must(connect(fd, (struct sockaddr *)&at, sizeof(at)) == 0);
+	len = sizeof(from);
+	must(getsockname(fd, (struct sockaddr *)&from, &len) == 0);
+	while (c.fd < 0)
+		must(fiber_park(deadline_in_ms(10000)));
+	must(conn_new(c.fd, NULL, &c, called_gone, &c.conn, &err) == ST_OK);
+	snprintf(want, sizeof(want), "%s%s%s:%u", before, ip, behind, ntohs(from.sin6_port));
+	must(strcmp(conn_peer(c.conn), want) == 0);
+	must(strcmp(conn_peer_ip(c.conn), ip) == 0);
+	must(strcmp(conn_local_ip(c.conn), ip) == 0);
+	conn_abort(c.conn);
+	close(fd);
+	while (!c.gone)
+		must(fiber_park(deadline_in_ms(10000)));
+	listener_free(listener);
+}
+
+static void address_body(void *arg)
+{
+	struct in6_addr mapped = { { { [10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1 } } };
+
+	(void)arg;
+	call_v6(in6addr_loopback, "::1", "[", "]");
+	call_v6(mapped, "127.0.0.1", "", "");
+}
+
+static void addresses_are_shown_as_people_write_them(void **state)
+{
+	int fd = socket(AF_INET6, SOCK_STREAM, 0);
+	struct sockaddr_in6 at = { .sin6_family = AF_INET6, .sin6_addr = in6addr_loopback };
+
+	(void)state;
+	if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0)
+		skip(); /* this machine has no IPv6 */
+	close(fd);
+	run_on_loop(address_body, NULL);
+}
+
+/* ---- a crowd at the door ---- */
+
+#define CROWD 300
+
+static void crowd_at_door_body(void *arg)
+{
+	struct server s = { .waiter = fiber_self() };
+	struct peer peers[CROWD];
+	struct err err;
+	int fd = listen_on(&s.at);
+
+	(void)arg;
+	must(listen(fd, CROWD) == 0);
+	/* All of them wait before the listener is there: more than it takes in one turn. */
+	for (int i = 0; i < CROWD; i++) {
+		peers[i] = (struct peer){ .fd = socket(AF_INET, SOCK_STREAM, 0) };
+		must(connect(peers[i].fd, (struct sockaddr *)&s.at, sizeof(s.at)) == 0);
+	}
+	s.accepted = -CROWD; /* never comes to CALLERS */
+	must(listener_new(fd, &s, take_guest, &s.listener, &err) == ST_OK);
+	while (s.accepted < 0)
+		fiber_yield();
+	for (int i = 0; i < CROWD; i++) {
+		/* Served by this very loop: it may not be blocked. */
+		while (poll(&(struct pollfd){ peers[i].fd, POLLIN, 0 }, 1, 0) == 0)
+			fiber_sleep(deadline_in_ms(1));
+		peer_expect(&peers[i], "hello\n");
+		peer_close(&peers[i]);
+	}
+	while (s.gone < CROWD)
+		must(fiber_park(deadline_in_ms(60000)));
+	/* Shut down under the listener: it is silent, and can still be freed. */
+	shutdown(fd, SHUT_RDWR);
+	fiber_sleep(deadline_in_ms(5));
+	listener_free(s.listener);
+	listener_free(NULL);
+}
+
+static void a_crowd_is_taken_in_turns(void **state)
+{
+	(void)state;
+	run_on_loop(crowd_at_door_body, NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(five_thousand_idle_connections_are_small),
 		cmocka_unit_test(a_connection_waits_for_a_fiber),
 		cmocka_unit_test(a_listener_accepts_pauses_and_ends),
+		cmocka_unit_test(addresses_are_shown_as_people_write_them),
+		cmocka_unit_test(a_crowd_is_taken_in_turns),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
