@@ -115,7 +115,7 @@ static void freeze_others(void)
 			at += e->d_reclen;
 		}
 	/* A thread that ended meanwhile does not answer: a moment is enough for the others. */
-	for (int i = 0; i < 10000 && frozen < told; i++)
+	for (int i = 0; i < 500 && frozen < told; i++)
 		usleep(20);
 }
 
