@@ -197,20 +197,48 @@ static enum st config_of(const char *home, cfg_t *cfg, struct config **out, stru
 	return ST_OK;
 }
 
-/* Comments become blanks: libconfuse counts the line of a '#' comment more than once, and an error must
- * name the line that a person sees. */
-static void blank_comments(char *text)
+/* Length of the quoted string, or of the comment (then *comment is set), that p begins with; or 1; 0 for
+ * a comment that does not end. */
+static size_t lexeme(const char *p, bool word_before, bool *comment)
 {
-	bool quoted = false;
+	size_t len = 1;
 
-	for (char *p = text; *p; p++) {
-		if (*p == '\\' && quoted && p[1])
-			p++;
-		else if (*p == '"')
-			quoted = !quoted;
-		else if (*p == '#' && !quoted)
-			memset(p, ' ', strcspn(p, "\n"));
+	*comment = *p == '#' || (!word_before && p[0] == '/' && (p[1] == '/' || p[1] == '*'));
+	if (*comment && *p == '/' && p[1] == '*') {
+		const char *end = strstr(p + 2, "*/");
+
+		return end ? (size_t)(end + 2 - p) : 0;
 	}
+	if (*comment)
+		return strcspn(p, "\n");
+	if (*p != '"' && *p != '\'')
+		return 1;
+	while (p[len] && p[len] != *p)
+		len += p[len] == '\\' && p[len + 1] ? 2 : 1;
+	return p[len] ? len + 1 : len;
+}
+
+/* Comments become blanks: libconfuse counts their lines twice, and an error must name the line that a
+ * person sees; and it takes a comment that does not end for the end of the file. */
+static enum st blank_comments(char *text, const char *name, struct err *err)
+{
+	bool comment, word = false;
+	int line = 1;
+
+	for (char *p = text; *p;) {
+		size_t len = lexeme(p, word, &comment);
+
+		if (!len)
+			return fail(err, ST_BAD, "%s:%d: this comment does not end", name, line);
+		word = !strchr(" \t\r\n=", *p) && !comment;
+		for (; len; len--, p++) {
+			if (*p == '\n')
+				line++;
+			else if (comment)
+				*p = ' ';
+		}
+	}
+	return ST_OK;
 }
 
 enum st config_parse(const char *home, const char *name, struct span text, struct config **out,
@@ -227,14 +255,14 @@ enum st config_parse(const char *home, const char *name, struct span text, struc
 		fail(err, st, "configuration: out of memory");
 		goto out;
 	}
-	blank_comments(copy);
 	reading.name = name;
 	reading.err = err;
 	reading.reported = false;
+	st = blank_comments(copy, name, err);
 	/* libconfuse takes empty text for an error without a line. */
-	if (copy[strspn(copy, " \t\r\n")] && cfg_parse_buf(cfg, copy) != CFG_SUCCESS)
+	if (st == ST_OK && copy[strspn(copy, " \t\r\n")] && cfg_parse_buf(cfg, copy) != CFG_SUCCESS)
 		st = reading.reported ? ST_BAD : fail(err, ST_BAD, "%s: cannot be read", name);
-	else
+	if (st == ST_OK)
 		st = config_of(home, cfg, out, err);
 	reading.err = NULL;
 	cfg_free(cfg);

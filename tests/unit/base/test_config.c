@@ -38,6 +38,14 @@ static void wrong_lines_are_named(void **state)
 		{ "part of a choice", "log_level = inf\n", "m.conf:1: log_level = \"inf\"" },
 		{ "an open string", "domain = \"x\n", "m.conf:" },
 		{ "no value", "domain =\n", "m.conf:" },
+		{ "lines after comments",
+		  "# it's\n// a \"\n/* b\n'\n*/\ndomain = 'x # y' # \"\nbad = 1\n",
+		  "m.conf:7: no setting is called 'bad'" },
+		{ "lines after strings",
+		  "domain = \"a\\\" # b\"\nhostname = 'c\\' // d'\nbad = 1\n",
+		  "m.conf:3: no setting is called 'bad'" },
+		{ "a comment that does not end", "domain = x\n/* bad = 1\n",
+		  "m.conf:2: this comment does not end" },
 		{ "a section", "domain { }\n", "m.conf:1: " },
 		{ "only the first is told", "a = 1\nb = 2\n",
 		  "m.conf:1: no setting is called 'a'" },
@@ -88,6 +96,33 @@ static void defaults_are_given(void **state)
 	assert_false(config_bool(c, "auth_without_tls"));
 	config_free(c);
 	config_free(NULL);
+}
+
+static void comments_do_not_reach_into_strings(void **state)
+{
+	static const struct {
+		const char *text, *want;
+	} rows[] = {
+		{ "domain = \"a#b\"", "a#b" },
+		{ "domain = 'a#b'", "a#b" },
+		{ "domain = 'a // b'", "a // b" },
+		{ "domain = \"a /* b */\"", "a /* b */" },
+		{ "domain = a # b", "a" },
+		{ "domain = a//b", "a//b" },
+		{ "/* ' */ domain = \"it's\"", "it's" },
+		{ "# \"\ndomain = \"x # y\"", "x # y" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct config *c;
+		struct err err = { 0 };
+
+		if (config_parse("/", "m.conf", span_str(rows[i].text), &c, &err) != ST_OK)
+			fail_msg("%s: %s", rows[i].text, err.text);
+		assert_string_equal(config_str(c, "domain"), rows[i].want);
+		config_free(c);
+	}
 }
 
 static void paths_count_from_the_home(void **state)
@@ -343,6 +378,7 @@ int main(void)
 		cmocka_unit_test(wrong_lines_are_named),
 		cmocka_unit_test(a_nul_is_no_text),
 		cmocka_unit_test(defaults_are_given),
+		cmocka_unit_test(comments_do_not_reach_into_strings),
 		cmocka_unit_test(paths_count_from_the_home),
 		cmocka_unit_test(what_is_written_reads_back),
 		cmocka_unit_test(the_defaults_shown_are_the_defaults),
