@@ -237,6 +237,19 @@ static int by_path(const void *a, const void *b)
 	return span_cmp(((const struct folder *)a)->path, ((const struct folder *)b)->path);
 }
 
+static uint32_t read_attrs(const struct plist *row)
+{
+	uint32_t attrs = use_attr(plist_span(row, PR_SPECIAL_USE));
+
+	if (plist_bool(row, PR_SUBSCRIBED, false))
+		attrs |= IMAP_ATTR_SUBSCRIBED;
+	if (plist_bool(row, PR_NONEXISTENT, false))
+		attrs |= IMAP_ATTR_NONEXISTENT;
+	else if (!plist_has(row, PR_FID)) /* deleted; the name stays for what is below it */
+		attrs |= IMAP_ATTR_NOSELECT;
+	return attrs;
+}
+
 /* All folders of the mailbox, sorted, in memory of their own: *folders is freed by the caller, the paths are
  * in *text.  Subscribed names that are no folders have \NonExistent. */
 static enum st read_folders(struct imap_session *s, struct buf *text, struct folder **folders,
@@ -266,11 +279,7 @@ static enum st read_folders(struct imap_session *s, struct buf *text, struct fol
 		/* The text may move while it grows: remember the offset, point when all is there. */
 		f->path = span_of((const char *)(uintptr_t)text->len, path.len);
 		buf_span(text, path);
-		f->attrs = use_attr(plist_span(&a.list, PR_SPECIAL_USE));
-		if (plist_bool(&a.list, PR_SUBSCRIBED, false))
-			f->attrs |= IMAP_ATTR_SUBSCRIBED;
-		if (plist_bool(&a.list, PR_NONEXISTENT, false))
-			f->attrs |= IMAP_ATTR_NONEXISTENT;
+		f->attrs = read_attrs(&a.list);
 	}
 	wire_answer_free(&a);
 	if (text->failed)
@@ -341,30 +350,38 @@ static void list_pattern(struct imap_session *s, struct span pattern, const stru
 			list_one(s, &folders[i]);
 }
 
+static bool is_subscribed(struct span path, const struct folder *folders, size_t n)
+{
+	const struct folder key = { .path = path };
+	const struct folder *f = bsearch(&key, folders, n, sizeof *folders, by_path);
+
+	return f && (f->attrs & IMAP_ATTR_SUBSCRIBED);
+}
+
 /* LSUB answers "%" with \Noselect parents of subscribed names that are not subscribed themselves. */
 static void lsub_pattern(struct imap_session *s, struct span pattern, const struct folder *folders,
 			 size_t n)
 {
-	struct span told = SPAN_NONE;
+	struct span told = SPAN_NONE; /* what is below one parent stands together */
 
 	for (size_t i = 0; i < n && !s->ending; i++) {
-		struct span parent;
+		struct span path = folders[i].path, parent;
 
 		if (!(folders[i].attrs & IMAP_ATTR_SUBSCRIBED))
 			continue;
-		if (imap_list_match(pattern, folders[i].path, IMAP_DELIM)) {
+		if (imap_list_match(pattern, path, IMAP_DELIM)) {
 			imap_put_list(&s->out, "LSUB", folders[i].attrs & IMAP_ATTR_NOSELECT,
-				      IMAP_DELIM, folders[i].path);
-			told = folders[i].path;
+				      IMAP_DELIM, path);
+			imap_out_some(s);
 			continue;
 		}
-		parent = imap_list_match_parent(pattern, folders[i].path, IMAP_DELIM);
-		if (parent.at && !span_eq(parent, told)) {
-			imap_put_list(&s->out, "LSUB", IMAP_ATTR_NOSELECT, IMAP_DELIM, parent);
-			told = parent;
-		}
+		parent = imap_list_match_parent(pattern, path, IMAP_DELIM);
+		if (!parent.at || span_eq(parent, told) || is_subscribed(parent, folders, n))
+			continue;
+		imap_put_list(&s->out, "LSUB", IMAP_ATTR_NOSELECT, IMAP_DELIM, parent);
+		imap_out_some(s);
+		told = parent;
 	}
-	imap_out_some(s);
 }
 
 void imap_cmd_list(struct imap_session *s)

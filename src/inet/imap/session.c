@@ -15,8 +15,8 @@ void imap_out_all(struct imap_session *s)
 		inet_log(&s->base, LOG_WARN, "reply too large");
 		conn_abort(s->base.conn);
 		s->ending = true;
-	} else if (s->out.len > 0) {
-		conn_write(s->base.conn, s->out.at, s->out.len);
+	} else if (s->out.len > 0 && conn_write(s->base.conn, s->out.at, s->out.len) != ST_OK) {
+		s->ending = true; /* nobody reads any more: no need to go on */
 	}
 	buf_clear(&s->out);
 }
@@ -215,7 +215,8 @@ static bool read_one(struct imap_session *s)
 	s->cmd = NULL;
 	imap_out_some(s);
 	pool_back(s->pool, mark);
-	return got != IMAP_READ_MORE && got != IMAP_READ_CONTINUE;
+	/* After a "+" the literal may be there already: some clients do not wait. */
+	return got != IMAP_READ_MORE;
 }
 
 /* ---- IDLE (RFC 2177) ---- */
