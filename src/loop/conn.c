@@ -311,9 +311,9 @@ static void look_for_work(struct conn *c)
 		return;
 	/* What was kicked may begin with a TLS handshake: those bytes are not for the buffer. */
 	if (!c->kicked && c->in_state == ST_OK && c->readable) {
-		enum io io = conn_take_input(c);
-
-		if (io == IO_DONE || io == IO_FULL)
+		/* A full buffer is no news: the read that filled it was.  A session that leaves it so
+		 * holds the peer back until its idle time is over. */
+		if (conn_take_input(c) == IO_DONE)
 			c->kicked = true;
 		else if (!conn_unread(c))
 			conn_drop_input(c);

@@ -49,6 +49,8 @@ void conn_set_limits(struct conn *c, const struct conn_limits *limits);
 /* ST_OK: alive; ST_EOF, ST_TIMEOUT (idle, or the deadline of a call passed), ST_IO, ST_NOMEM.  The end of
  * the input is not the end of the output: replies may still be written. */
 enum st conn_input_state(const struct conn *c);
+/* A session that finds no whole line and returns is run again when more has come; one that leaves in_max
+ * bytes unread is not (conn_fill() would have said ST_TOOBIG): the peer is held back until idle_ms. */
 struct span conn_input(const struct conn *c); /* unread bytes; valid until the next F call */
 void conn_consume(struct conn *c, size_t len);
 /* F: wait until there are more bytes than conn_input() had, or failure.  ST_TOOBIG: the buffer is

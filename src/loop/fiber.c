@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define STACK_SIZE  (FIBER_STACK * STACK_FACTOR)
-#define STACKS_KEPT 128
+#define STACKS_KEPT 256
 
 static size_t guard_size(void)
 {

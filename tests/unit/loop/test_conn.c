@@ -140,6 +140,30 @@ static void a_line_without_end_is_too_big(void **state)
 	assert_int_equal(s.state, ST_TOOBIG);
 }
 
+static void talks_without_end(struct peer *p)
+{
+	char bytes[5000];
+
+	memset(bytes, 'x', sizeof(bytes));
+	for (int i = 0; i < 4; i++)
+		peer_write(p, bytes, sizeof(bytes));
+	peer_expect(p, "bye: timeout\n");
+	peer_expect_end(p);
+}
+
+static void a_session_that_waits_with_a_full_buffer_does_not_spin(void **state)
+{
+	struct session s = { .serve = echo_lines,
+			     .talk = talks_without_end,
+			     .wait_for_input = true,
+			     .limits = { .in_max = 6000, .idle_ms = 50 } };
+
+	(void)state;
+	run_session(&s);
+	assert_int_equal(s.state, ST_TIMEOUT);
+	assert_in_range(s.runs, 1, 5);
+}
+
 /* ---- kicks and ends from outside ---- */
 
 static void counts_kicks(void *arg)
@@ -258,6 +282,7 @@ int main(void)
 		cmocka_unit_test(silence_ends_at_the_idle_time),
 		cmocka_unit_test(waiting_for_input_ends_at_deadline_and_idle_time),
 		cmocka_unit_test(a_line_without_end_is_too_big),
+		cmocka_unit_test(a_session_that_waits_with_a_full_buffer_does_not_spin),
 		cmocka_unit_test(a_kick_runs_the_session),
 		cmocka_unit_test(a_waiting_session_is_ended_from_outside),
 		cmocka_unit_test(an_idle_session_is_ended_from_outside),

@@ -203,7 +203,7 @@ static void many_body(void *arg)
 		loop_stats(loop_self(), &stats);
 	}
 	must(live == 1000);
-	must(stats.stacks_cached > 0 && stats.stacks_cached <= 128);
+	must(stats.stacks_cached > 0 && stats.stacks_cached <= 256);
 	must(stats.fibers_started == 1001);
 }
 
