@@ -4,7 +4,8 @@
  * process).  Printed are medians of RUNS runs: round trips one after the other; round trips with a pause
  * before each (a sleeping server and a sleeping client); requests per second with 64 under way; messages
  * per second one way (ExIPC answers every request, so its figure there includes the answers); and the processor time
- * of both processes per request.  Under a minute. */
+ * of both processes per request.  With the argument "apart" the client and the servers are held on two
+ * CPUs, else the kernel places them.  Under a minute. */
 #include "exipc/exipc.h"
 
 #include <assert.h>
@@ -12,9 +13,12 @@
 #include <qb/qbipcc.h>
 #include <qb/qbipcs.h>
 #include <qb/qbloop.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -25,10 +29,10 @@
 #define RUNS      5
 #define SIZE      64
 #define UNDER_WAY 64
-#define SPINS     40000
-#define PAUSES    60
+#define SPINS     20000
+#define PAUSES    41
 #define PAUSE_NS  (3 * NS_PER_MS)
-#define RATE      60000
+#define RATE      40000
 #define VERSION   1
 
 enum work { SPIN, PAUSE, WAY, ONE, WORKS };
@@ -595,7 +599,66 @@ static double median_each(int64_t *runs, unsigned count)
 	return (double)median(runs, RUNS) / count;
 }
 
-int main(void)
+/* The first two CPUs that we may use; false: there is only one. */
+static bool two_cpus(int cpu[2])
+{
+	cpu_set_t all;
+	int found = 0;
+
+	if (sched_getaffinity(0, sizeof(all), &all) < 0)
+		die("sched_getaffinity");
+	for (int i = 0; i < CPU_SETSIZE && found < 2; i++)
+		if (CPU_ISSET(i, &all))
+			cpu[found++] = i;
+	return found == 2;
+}
+
+static void hold_on(pid_t pid, int cpu)
+{
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	if (sched_setaffinity(pid, sizeof(one), &one) < 0)
+		die("sched_setaffinity");
+}
+
+/* What the machine can do at best: a word there and back between two CPUs that do nothing else. */
+static double limit_ns(const int cpu[2])
+{
+	struct {
+		_Alignas(128) _Atomic uint64_t there;
+		_Alignas(128) _Atomic uint64_t back;
+	} *words = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int64_t runs[RUNS];
+	uint64_t n = 0;
+
+	if (words == MAP_FAILED)
+		die("mmap");
+	pid_t pid = child();
+	for (uint64_t i = 1; pid == 0; i++) {
+		while (atomic_load_explicit(&words->there, memory_order_acquire) != i)
+			continue;
+		atomic_store_explicit(&words->back, i, memory_order_release);
+	}
+	hold_on(pid, cpu[1]);
+	hold_on(0, cpu[0]);
+	for (unsigned r = 0; r < RUNS; r++) {
+		int64_t from = clock_mono();
+
+		for (unsigned i = 0; i < SPINS; i++) {
+			atomic_store_explicit(&words->there, ++n, memory_order_release);
+			while (atomic_load_explicit(&words->back, memory_order_acquire) != n)
+				continue;
+		}
+		runs[r] = clock_mono() - from;
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	return (double)median(runs, RUNS) / SPINS;
+}
+
+int main(int argc, char **argv)
 {
 	struct peer peers[] = {
 		{ .name = "ExIPC", .start = ex_start, .run = ex_run, .stop = ex_stop },
@@ -604,9 +667,15 @@ int main(void)
 		{ .name = "pipes", .start = pipe_start, .run = pipe_run, .stop = pipe_stop },
 	};
 	const unsigned n = sizeof(peers) / sizeof(peers[0]);
+	int cpu[2];
+	bool two = two_cpus(cpu), apart = two && argc > 1 && strcmp(argv[1], "apart") == 0;
 
 	for (unsigned i = 0; i < n; i++)
 		start(&peers[i]);
+	for (unsigned i = 0; apart && i < n; i++)
+		hold_on(peers[i].pid, cpu[1]);
+	if (apart)
+		hold_on(0, cpu[0]);
 	/* In turns, so that what else the machine does hits them alike. */
 	for (unsigned r = 0; r < RUNS; r++)
 		for (unsigned w = 0; w < WORKS; w++)
@@ -614,8 +683,9 @@ int main(void)
 				measure(&peers[i], w, r);
 	for (unsigned i = 0; i < n; i++)
 		stop(&peers[i]);
-	printf("%d-byte requests and answers, medians of %d runs, %ld CPUs\n\n", SIZE, RUNS,
-	       sysconf(_SC_NPROCESSORS_ONLN));
+	double limit = two ? limit_ns(cpu) : 0;
+	printf("%d-byte requests and answers, medians of %d runs, %ld CPUs%s\n\n", SIZE, RUNS,
+	       sysconf(_SC_NPROCESSORS_ONLN), apart ? ", client and servers apart" : "");
 	printf("%-24s %-12s %12s %14s %8s %12s %8s\n", "", "", "ns each", "per second", "x ExIPC",
 	       "CPU ns each", "x ExIPC");
 	for (unsigned w = 0; w < WORKS; w++) {
@@ -623,16 +693,17 @@ int main(void)
 
 		for (unsigned i = 0; i < n; i++) {
 			double each = median_each(peers[i].ns[w], work_count[w]);
-			double cpu = median_each(peers[i].cpu[w], work_count[w]);
+			double busy = median_each(peers[i].cpu[w], work_count[w]);
 
 			if (i == 0) {
 				ours = each;
-				our_cpu = cpu;
+				our_cpu = busy;
 			}
 			printf("%-24s %-12s %12.0f %14.0f %8.2f %12.0f %8.2f\n",
 			       i ? "" : work_name[w], peers[i].name, each, 1e9 / each, each / ours,
-			       cpu, cpu / our_cpu);
+			       busy, busy / our_cpu);
 		}
 	}
+	printf("\nThe limit: a bare word there and back between two CPUs, %.0f ns\n", limit);
 	return 0;
 }

@@ -8,7 +8,7 @@
 
 enum op {
 	OP_ECHO,   /* the payload comes back */
-	OP_STREAM, /* payload: a count (u32) and a size (u32): so many replies of that size, pinned */
+	OP_STREAM, /* payload: count, size, pinned (u32 each): so many replies of that size */
 	OP_SUM,    /* the sum of the bytes of all sections, as u64 */
 	OP_SILENT, /* does not answer */
 	OP_LATE,   /* answers after 50 ms */
@@ -42,13 +42,14 @@ static void released(void *arg)
 
 static void stream(struct rig *r, struct exipc_request *rq)
 {
-	uint32_t want[2];
+	uint32_t want[3];
 	memcpy(want, rq->payload.at, sizeof(want));
 	char *bytes = malloc(want[1] + 1);
 
 	for (uint32_t i = 0; i < want[0]; i++) {
 		memset(bytes, (int)(i & 0x7f), want[1]);
-		if (exipc_reply(rq, ST_OK, span_of(bytes, want[1]), i + 1 < want[0], released, r))
+		if (exipc_reply(rq, ST_OK, span_of(bytes, want[1]), i + 1 < want[0],
+				want[2] ? released : NULL, r))
 			break;
 	}
 	free(bytes);
@@ -243,10 +244,10 @@ static void a_crowd_waits_for_ring_and_heap_and_all_are_served(void **state)
 
 /* ---- replies that follow each other ---- */
 
-static enum st call_stream(struct exipc_chan *chan, uint32_t count, uint32_t size,
+static enum st call_stream(struct exipc_chan *chan, uint32_t count, uint32_t size, bool pinned,
 			   struct exipc_reply *reply)
 {
-	uint32_t want[2] = { count, size };
+	uint32_t want[3] = { count, size, pinned };
 	struct err err;
 
 	return exipc_call(chan, 0, OP_STREAM, span_of(want, sizeof(want)), NULL, NULL, 0, soon(),
@@ -262,7 +263,7 @@ static void read_streams(void *arg)
 	uint32_t n = 0;
 
 	/* Ten times what the store's heap holds at once. */
-	assert_int_equal(call_stream(chan, 700, 30000, &reply), ST_OK);
+	assert_int_equal(call_stream(chan, 700, 30000, true, &reply), ST_OK);
 	for (;; n++) {
 		assert_int_equal(reply.payload.len, 30000);
 		assert_int_equal(reply.payload.at[0], n & 0x7f);
@@ -275,7 +276,7 @@ static void read_streams(void *arg)
 	assert_int_equal(n, 699);
 
 	/* One that is not read to its end: the rest goes back unseen. */
-	assert_int_equal(call_stream(chan, 700, 30000, &reply), ST_OK);
+	assert_int_equal(call_stream(chan, 700, 30000, true, &reply), ST_OK);
 	assert_true(reply.more);
 	exipc_reply_free(&reply);
 	echo(chan, 0, SPAN("still there"));
@@ -291,6 +292,39 @@ static void long_answers_are_read_and_abandoned(void **state)
 	rig_reach(&r.releases, 1400); /* without any further call */
 	rig_done(&r);
 	assert_int_equal(atomic_load(&r.releases), 1400);
+}
+
+/* A store that waits for room sleeps; it must be told when the client made some. */
+static void read_slowly(void *arg)
+{
+	static const uint32_t rows[][2] = { { 200, 30000 }, { 2000, 0 }, { 3, EXIPC_BLOCK_MAX } };
+	struct exipc_chan *chan = bound_chan(arg);
+	struct exipc_reply reply;
+	struct err err;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		uint32_t n = 1;
+
+		assert_int_equal(call_stream(chan, rows[i][0], rows[i][1], false, &reply), ST_OK);
+		for (; reply.more; n++) {
+			assert_int_equal(reply.payload.len, rows[i][1]);
+			if (n % (rows[i][0] / 3) == 0)
+				fiber_sleep(deadline_in_ms(5));
+			assert_int_equal(exipc_reply_next(&reply, soon(), &err), ST_OK);
+		}
+		exipc_reply_free(&reply);
+		assert_int_equal(n, rows[i][0]);
+	}
+}
+
+static void a_store_that_waits_for_room_is_woken(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_up(&r, 1, 1);
+	rig_run(&r, 0, read_slowly, &r);
+	rig_done(&r);
 }
 
 struct held {
@@ -350,7 +384,7 @@ static void take_blocks(void *arg)
 	struct err err;
 
 	assert_false(exipc_reply_take(&none, &kept[0]));
-	assert_int_equal(call_stream(chan, 3, 1000, &reply), ST_OK);
+	assert_int_equal(call_stream(chan, 3, 1000, true, &reply), ST_OK);
 	for (unsigned i = 0; i < 3; i++) {
 		assert_true(exipc_reply_take(&reply, &kept[i]));
 		assert_false(kept[i].more);
@@ -741,6 +775,7 @@ int main(void)
 		cmocka_unit_test(payloads_of_all_sizes_come_back),
 		cmocka_unit_test(a_crowd_waits_for_ring_and_heap_and_all_are_served),
 		cmocka_unit_test(long_answers_are_read_and_abandoned),
+		cmocka_unit_test(a_store_that_waits_for_room_is_woken),
 		cmocka_unit_test(a_pin_lasts_until_its_reply_is_freed_or_the_binding_ends),
 		cmocka_unit_test(a_block_may_outlive_its_reply),
 		cmocka_unit_test(bulk_data_rides_along),
