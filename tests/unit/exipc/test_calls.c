@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 enum op {
@@ -578,6 +579,31 @@ static void both_sides_wake_each_other(void **state)
 	rig_done(&r);
 }
 
+static uint64_t turns_of(const struct rig *r)
+{
+	struct loop_stats inet, store;
+
+	loop_stats(r->client_loop[0], &inet);
+	loop_stats(r->store_loop[0], &store);
+	return inet.turns + store.turns;
+}
+
+static void an_idle_binding_costs_nothing(void **state)
+{
+	struct timespec while_idle = { .tv_nsec = 100 * 1000 * 1000 };
+	struct rig r;
+
+	(void)state;
+	rig_up(&r, 1, 1);
+	rig_run(&r, 0, sleep_and_call, &r);
+	nanosleep(&while_idle, NULL); /* what still spins comes to rest */
+	uint64_t before = turns_of(&r);
+	nanosleep(&while_idle, NULL);
+	nanosleep(&while_idle, NULL);
+	assert_int_equal(turns_of(&r), before);
+	rig_done(&r);
+}
+
 /* ---- notifications ---- */
 
 static _Atomic uint64_t last_value[64];
@@ -782,6 +808,7 @@ int main(void)
 		cmocka_unit_test(many_that_fill_sections_never_block_each_other),
 		cmocka_unit_test(late_and_missing_answers),
 		cmocka_unit_test(both_sides_wake_each_other),
+		cmocka_unit_test(an_idle_binding_costs_nothing),
 		cmocka_unit_test(the_newest_notification_always_arrives),
 		cmocka_unit_test(descriptors_come_with_the_binding),
 		cmocka_unit_test(a_stopped_client_lets_its_fibers_go),
