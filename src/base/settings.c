@@ -24,8 +24,8 @@ const struct setting settings[] = {
 	STR("hostname", "",
 	    "Our own name in greetings, Received lines and reports. Empty: what gethostname(2) says."),
 	INT("loops", 0, 0, 256, "", "Event loops (threads) in each program. 0: one per core, at most 4."),
-	INT("work_threads", 4, 1, 256, "",
-	    "Threads in each program for what blocks: password hashes, name look-ups, cold file reads."),
+	INT("work_threads", 16, 1, 256, "",
+	    "Threads in each program for what blocks: syncs of queue files, cold file reads, password hashes. Syncs that run at the same time share the disk's work."),
 	STR("user_store", "", "User that mailroot-store runs as when mailrootd starts as root. Empty: no change."),
 	STR("user_inet", "", "User that mailroot-inet runs as when mailrootd starts as root. Empty: no change."),
 
