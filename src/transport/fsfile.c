@@ -167,7 +167,9 @@ static enum st put_props(struct fsdriver *d, struct mailmsg *m, struct err *err)
 		   fsetxattr(m->fd, XATTR_PROPS, frame.at, frame.len, 0) < 0) {
 		st = write_file(d, d->queue, file, buf_get(&frame), err);
 		atomic_fetch_add(&d->side_files, 1);
+		m->props_aside = true;
 	}
+	m->sides_known = true;
 	buf_free(&frame);
 	return st;
 }
@@ -318,6 +320,7 @@ static enum st read_props(struct fsdriver *d, struct mailmsg *m, struct buf *raw
 	if (st == ST_OK)
 		return st;
 	fs_name(m->id, ".stp", file);
+	m->props_aside = true;
 	st = read_side(d, file, raw, err);
 	return st == ST_NOTFOUND ? fail(err, ST_CORRUPT, "no envelope with the content") : st;
 }
@@ -350,6 +353,7 @@ enum st fs_load(struct fsdriver *d, struct mailmsg *m, struct err *err)
 			m->live_broken = take_stream(&raw, &m->live, &ignored) != ST_OK;
 		if (m->live_broken)
 			buf_clear(&m->live);
+		m->sides_known = true;
 	}
 	buf_free(&raw);
 	return st;
@@ -412,9 +416,11 @@ enum st fs_remove(struct fsdriver *d, struct mailmsg *m, struct err *err)
 	if (st != ST_OK)
 		return st;
 	fs_name(m->id, ".stp", file);
-	unlinkat(d->queue, file, 0);
+	if (m->props_aside || !m->sides_known)
+		unlinkat(d->queue, file, 0);
 	fs_name(m->id, ".stl", file);
-	unlinkat(d->queue, file, 0);
+	if (m->live_aside || !m->sides_known)
+		unlinkat(d->queue, file, 0);
 	return ST_OK;
 }
 

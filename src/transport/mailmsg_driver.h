@@ -20,6 +20,8 @@ struct mailmsg {
 	bool on_disk;      /* a temporary file exists (not committed yet) */
 	bool renamed;      /* it has its final name (but is not known to be durable) */
 	bool live_aside;   /* the live stream is in a side file */
+	bool props_aside;  /* so is the envelope */
+	bool sides_known;  /* the two are so: it was made or loaded by this process */
 	bool live_broken;  /* load found a live stream that is none */
 	int fd;            /* the content, or -1 */
 	uint64_t size;     /* octets of content, gathered ones included */
