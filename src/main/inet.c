@@ -6,15 +6,11 @@
 #include "inet/imap/imap.h"
 #include "inet/pop3/pop3.h"
 #include "inet/smtp/smtp.h"
+#include "main/signals.h"
 #include "main/threads.h"
 #include "transport/fsdriver.h"
 
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/epoll.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
 
 #define STOP_MS    20000
 #define LISTED_MAX 1000
@@ -24,7 +20,7 @@ static struct inet_main {
 	struct config *config;
 	struct threads threads;
 	struct inet_host *host;
-	struct watch signals;
+	struct signals signals;
 	struct control *control;
 	bool stopping;
 	int status;
@@ -121,14 +117,10 @@ static void stop(void)
 	inet_host_stop(m.host, deadline_in_ms(STOP_MS), stopped);
 }
 
-static void signalled(void *arg, unsigned events)
+static void signalled(int number)
 {
-	struct signalfd_siginfo info;
-
-	(void)arg;
-	(void)events;
-	while (read(m.signals.fd, &info, sizeof info) == sizeof info)
-		stop();
+	(void)number;
+	stop();
 }
 
 static void started(void *arg, enum st st, const struct err *err)
@@ -159,7 +151,7 @@ static void begin(void *arg)
 	struct err err;
 
 	(void)arg;
-	if (loop_watch(&m.signals, m.signals.fd, EPOLLIN, signalled, NULL, &err) != ST_OK)
+	if (signals_watch(&m.signals, signalled, &err) != ST_OK)
 		panic("%s", err.text);
 	inet_host_start(m.host, started, NULL);
 }
@@ -207,19 +199,12 @@ int main(int argc, char **argv)
 	static const struct option_row rows[] = { OPTION_HOME, OPTION_READY_FD, OPTION_SOCKETS,
 						  OPTION_END };
 	struct err err;
-	sigset_t set;
 
+	signals_block();
 	options_read(&m.options, "mailroot-inet", "the protocol host of a Mailroot server", rows,
 		     argc, argv);
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	m.signals.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (m.signals.fd < 0 || prepare(&err) != ST_OK) {
-		fprintf(stderr, "mailroot-inet: %s\n",
-			m.signals.fd < 0 ? "signalfd failed" : err.text);
+	if (prepare(&err) != ST_OK) {
+		fprintf(stderr, "mailroot-inet: %s\n", err.text);
 		return 1;
 	}
 	log_open("mailroot-inet", options_log_level(m.config));

@@ -1,21 +1,21 @@
 /* mailrootd.c - the service controller: opens the sockets, starts the store and the protocol host,
  * restarts what dies, stops all in order. */
 #include "admin/control.h"
+#include "admin/options.h"
 #include "base/config.h"
 #include "base/logline.h"
 #include "inet/services.h"
-#include "admin/options.h"
+#include "main/signals.h"
 #include "main/supervise.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
-#include <signal.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
+#include <string.h>
 #include <sys/file.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -35,7 +35,7 @@ static struct mailrootd {
 	int sockets[SOCKETS_MAX];
 	int ipc_fd;
 	bool stopping, failed, announced;
-	struct watch signals;
+	struct signals signals;
 	struct control *control;
 } d;
 
@@ -58,7 +58,7 @@ static enum st open_port(const struct service *s, const char *address, const cha
 	if (fd >= 0) {
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
 		if (ai->ai_family == AF_INET6)
-			setsockopt(fd, IPPROTO_IPV6, 26 /* IPV6_V6ONLY */, &on, sizeof on);
+			setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
 	}
 	if (fd < 0 || bind(fd, ai->ai_addr, ai->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0) {
 		bool taken = errno == EADDRINUSE;
@@ -143,10 +143,31 @@ static enum st lock_home(struct err *err)
 
 /* ---- the children ---- */
 
-static void stop_all(void)
+/* The next step of the end: the protocol host goes first (it still has work for the store), then the store, then
+ * we.  Called for the first one, and again whenever a child has stopped. */
+static void stop_next(void)
 {
+	struct child *next = d.inet.state != CHILD_STOPPED ? &d.inet : &d.store;
+
 	d.stopping = true;
-	child_stop(&d.inet, PATIENCE_MS);
+	if (next->state == CHILD_STOPPED)
+		loop_stop(d.loop);
+	else if (next->state != CHILD_STOPPING)
+		child_stop(next, PATIENCE_MS);
+}
+
+static void tell_state(const struct child *c)
+{
+	log_event(LOG_INFO, "program", LC("program", c->name),
+		  LC("state", child_state_name(c->state)), LI("pid", c->pid));
+}
+
+/* It only stops by itself where it could not start. */
+static void child_stopped(void)
+{
+	if (!d.stopping)
+		d.failed = true;
+	stop_next();
 }
 
 static void store_changed(void *arg, struct child *c)
@@ -154,45 +175,29 @@ static void store_changed(void *arg, struct child *c)
 	struct err err;
 
 	(void)arg;
-	log_event(LOG_INFO, "program", LC("program", c->name),
-		  LC("state", child_state_name(c->state)), LI("pid", c->pid));
-	if (c->state == CHILD_STOPPED) {
-		if (!d.stopping) {
-			d.failed = true;
-			stop_all();
-		}
-		if (d.inet.state == CHILD_STOPPED)
-			loop_stop(d.loop);
-	}
+	tell_state(c);
+	if (c->state == CHILD_STOPPED)
+		child_stopped();
 	if (c->state == CHILD_SERVING && d.inet.state == CHILD_STOPPED && !d.stopping &&
 	    child_start(&d.inet, &err) != ST_OK) {
 		log_event(LOG_ERROR, "cannot start", LC("program", "inet"), LE(&err));
 		d.failed = true;
-		stop_all();
+		stop_next();
 	}
 }
 
 static void inet_changed(void *arg, struct child *c)
 {
 	(void)arg;
-	log_event(LOG_INFO, "program", LC("program", c->name),
-		  LC("state", child_state_name(c->state)), LI("pid", c->pid));
+	tell_state(c);
 	if (c->state == CHILD_SERVING && !d.announced) {
 		d.announced = true;
 		log_event(LOG_NOTICE, "serving", LC("home", d.options.home),
 			  LC("address", config_str(d.config, "listen_address")));
 		options_tell_ready(&d.options);
 	}
-	if (c->state == CHILD_STOPPED) {
-		if (!d.stopping) {
-			d.failed = true;
-			d.stopping = true;
-		}
-		if (d.store.state != CHILD_STOPPED)
-			child_stop(&d.store, PATIENCE_MS);
-		else
-			loop_stop(d.loop);
-	}
+	if (c->state == CHILD_STOPPED)
+		child_stopped();
 }
 
 static char *beside(const char *program)
@@ -286,34 +291,12 @@ static void status(void *owner, struct report *r)
 	}
 }
 
-static void signalled(void *arg, unsigned events)
+static void signalled(int number)
 {
-	struct signalfd_siginfo info;
-
-	(void)arg;
-	(void)events;
-	while (read(d.signals.fd, &info, sizeof info) == sizeof info)
-		if (!d.stopping) {
-			log_event(LOG_NOTICE, "stopping",
-				  LC("signal", strsignal((int)info.ssi_signo)));
-			stop_all();
-		}
-}
-
-static enum st watch_signals(struct err *err)
-{
-	sigset_t set;
-	int fd;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (fd < 0)
-		return fail_errno(err, "signalfd");
-	return loop_watch(&d.signals, fd, EPOLLIN, signalled, NULL, err);
+	if (d.stopping)
+		return;
+	log_event(LOG_NOTICE, "stopping", LC("signal", strsignal(number)));
+	stop_next();
 }
 
 static void begin(void *arg)
@@ -325,7 +308,7 @@ static void begin(void *arg)
 
 	(void)arg;
 	snprintf(path, sizeof path, "%s/run/mailrootd", d.options.home);
-	st = watch_signals(&err);
+	st = signals_watch(&d.signals, signalled, &err);
 	if (st == ST_OK)
 		st = control_listen(path, verbs, 1, NULL, &d.control, &err);
 	if (st == ST_OK)
@@ -357,6 +340,7 @@ int main(int argc, char **argv)
 	static const struct option_row rows[] = { OPTION_HOME, OPTION_READY_FD, OPTION_END };
 	struct err err;
 
+	signals_block();
 	options_read(&d.options, "mailrootd", "the service controller of a Mailroot server", rows,
 		     argc, argv);
 	if (prepare(&err) != ST_OK) {

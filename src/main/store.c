@@ -1,12 +1,10 @@
 /* store.c - mailroot-store, the information store. */
 #include "admin/options.h"
+#include "main/signals.h"
 #include "main/threads.h"
 #include "store/server.h"
 
-#include <signal.h>
 #include <stdio.h>
-#include <sys/epoll.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #define EXIT_BROKEN 70
@@ -16,7 +14,7 @@ static struct store_main {
 	struct config *config;
 	struct threads threads;
 	struct server *server;
-	struct watch signals;
+	struct signals signals;
 	bool stopping;
 	int status;
 } m;
@@ -41,19 +39,14 @@ static void stopped(void *arg)
 	threads_stop(&m.threads);
 }
 
-static void signalled(void *arg, unsigned events)
+static void signalled(int number)
 {
-	struct signalfd_siginfo info;
-
-	(void)arg;
-	(void)events;
-	while (read(m.signals.fd, &info, sizeof info) == sizeof info) {
-		if (m.stopping)
-			continue;
-		m.stopping = true;
-		log_event(LOG_INFO, "stopping");
-		server_stop(m.server, stopped, NULL);
-	}
+	(void)number;
+	if (m.stopping)
+		return;
+	m.stopping = true;
+	log_event(LOG_INFO, "stopping");
+	server_stop(m.server, stopped, NULL);
 }
 
 static void begin(void *arg)
@@ -61,7 +54,7 @@ static void begin(void *arg)
 	struct err err;
 
 	(void)arg;
-	if (loop_watch(&m.signals, m.signals.fd, EPOLLIN, signalled, NULL, &err) == ST_OK &&
+	if (signals_watch(&m.signals, signalled, &err) == ST_OK &&
 	    server_start(m.server, &err) == ST_OK) {
 		log_event(LOG_INFO, "serving", LU("loops", m.threads.n));
 		options_tell_ready(&m.options);
@@ -94,19 +87,12 @@ int main(int argc, char **argv)
 	static const struct option_row rows[] = { OPTION_HOME, OPTION_LISTEN_FD, OPTION_READY_FD,
 						  OPTION_END };
 	struct err err;
-	sigset_t set;
 
+	signals_block();
 	options_read(&m.options, "mailroot-store", "the information store of a Mailroot server",
 		     rows, argc, argv);
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	m.signals.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (m.signals.fd < 0 || prepare(&err) != ST_OK) {
-		fprintf(stderr, "mailroot-store: %s\n",
-			m.signals.fd < 0 ? "signalfd failed" : err.text);
+	if (prepare(&err) != ST_OK) {
+		fprintf(stderr, "mailroot-store: %s\n", err.text);
 		return 1;
 	}
 	loop_post(m.threads.loops[0], begin, NULL);

@@ -59,6 +59,8 @@ __attribute__((noreturn)) static void run_program(struct child *c, int ready_fd,
 	sigset_t none;
 
 	become(c->user);
+	/* A Ctrl-C at the terminal is for the supervisor, which stops its children in their order. */
+	setpgid(0, 0);
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (getppid() != parent)
 		_exit(1);

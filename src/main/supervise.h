@@ -2,7 +2,8 @@
  *
  * One loop.  A child inherits the descriptors it was given, is told with "--ready-fd N" where to write one
  * byte when it serves, and gets SIGTERM when this process dies.  A child that ends before it ever
- * served is not restarted: its own words on standard error say why, and the failed() callback runs. */
+ * served is not restarted: its own words on standard error say why, and it is CHILD_STOPPED.  One that served
+ * is started again at once, then after 50 ms, 100 ms ... 10 s; ten seconds of service begin that anew. */
 #ifndef MAIN_SUPERVISE_H
 #define MAIN_SUPERVISE_H
 
@@ -36,7 +37,7 @@ struct child {
 
 /* Start it (state CHILD_STARTING).  Own loop. */
 enum st child_start(struct child *c, struct err *err);
-/* SIGTERM, after patience_ms SIGKILL; ends in CHILD_STOPPED. */
+/* SIGTERM, after patience_ms SIGKILL; ends in CHILD_STOPPED.  One that is stopped already changes nothing. */
 void child_stop(struct child *c, int patience_ms);
 const char *child_state_name(enum child_state s);
 
