@@ -3,16 +3,27 @@
 
 #include <stdlib.h>
 
-static const uint32_t class_size[HEAP_CLASSES] = { 256, 1024, 4096, 16384 };
+/* Blocks of 256 bytes, 1, 4 and 16 KiB: sizes are powers of two, so that nothing divides. */
+static unsigned class_shift(unsigned cls)
+{
+	return 8 + 2 * cls;
+}
+
+static uint32_t class_size(unsigned cls)
+{
+	return 1u << class_shift(cls);
+}
 
 void heap_init(struct heap *h, unsigned first, unsigned end)
 {
 	*h = (struct heap){ .first = first, .end = end, .free = end - first };
+	for (unsigned cls = 0; cls < HEAP_CLASSES; cls++)
+		h->hint[cls] = first;
 }
 
 static unsigned parts_of(const struct heap_section *s)
 {
-	return EXIPC_SECTION / class_size[s->cls];
+	return EXIPC_SECTION >> class_shift(s->cls);
 }
 
 static bool map_has(const struct heap_section *s, unsigned part)
@@ -60,34 +71,48 @@ static void part_take(struct heap *h, unsigned section, void *cookie, uint32_t *
 	s->cookie[part] = cookie;
 	s->taken++;
 	h->blocks++;
-	*offset = section * EXIPC_SECTION + part * class_size[s->cls];
+	*offset = section * EXIPC_SECTION + (part << class_shift(s->cls));
+}
+
+static bool has_part(const struct heap_section *s, unsigned cls)
+{
+	return s->use == HEAP_PARTED && s->cls == cls && s->taken < parts_of(s);
+}
+
+/* The section to take a part from: one with parts left, else a free one; h->end when there is none. */
+static unsigned section_for(const struct heap *h, unsigned cls)
+{
+	unsigned last = h->hint[cls], fresh = h->end;
+
+	if (h->section[last].use == HEAP_FREE || has_part(&h->section[last], cls))
+		return last;
+	for (unsigned i = h->first; i < h->end; i++) {
+		if (has_part(&h->section[i], cls))
+			return i;
+		if (h->section[i].use == HEAP_FREE && fresh == h->end)
+			fresh = i;
+	}
+	return fresh;
 }
 
 static enum st get_part(struct heap *h, unsigned cls, void *cookie, uint32_t *offset)
 {
-	unsigned fresh = h->end;
+	unsigned at = section_for(h, cls);
 
-	for (unsigned i = h->first; i < h->end; i++) {
-		struct heap_section *s = &h->section[i];
-
-		if (s->use == HEAP_PARTED && s->cls == cls && s->taken < parts_of(s)) {
-			part_take(h, i, cookie, offset);
-			return ST_OK;
-		}
-		if (s->use == HEAP_FREE && fresh == h->end)
-			fresh = i;
-	}
-	if (fresh == h->end)
+	if (at == h->end)
 		return ST_NOSPACE;
-	struct heap_section *s = &h->section[fresh];
-	if (!section_book(s))
-		return ST_NOMEM;
-	s->use = HEAP_PARTED;
-	s->cls = (uint8_t)cls;
-	s->taken = 0;
-	memset(s->map, 0, sizeof(s->map));
-	h->free--;
-	part_take(h, fresh, cookie, offset);
+	struct heap_section *s = &h->section[at];
+	if (s->use == HEAP_FREE) {
+		if (!section_book(s))
+			return ST_NOMEM;
+		s->use = HEAP_PARTED;
+		s->cls = (uint8_t)cls;
+		s->taken = 0;
+		memset(s->map, 0, sizeof(s->map));
+		h->free--;
+	}
+	h->hint[cls] = at;
+	part_take(h, at, cookie, offset);
 	return ST_OK;
 }
 
@@ -120,7 +145,7 @@ enum st heap_get(struct heap *h, size_t len, void *cookie, uint32_t *offset)
 	if (len > (size_t)(h->end - h->first) * EXIPC_SECTION)
 		return ST_TOOBIG;
 	for (unsigned cls = 0; cls < HEAP_CLASSES; cls++)
-		if (len <= class_size[cls])
+		if (len <= class_size(cls))
 			return get_part(h, cls, cookie, offset);
 	return get_run(h, (unsigned)((len + EXIPC_SECTION - 1) / EXIPC_SECTION), cookie, offset);
 }
@@ -140,9 +165,9 @@ static enum st put_run(struct heap *h, unsigned section, void **cookie)
 
 static enum st put_part(struct heap *h, struct heap_section *s, uint32_t within, void **cookie)
 {
-	unsigned part = within / class_size[s->cls];
+	unsigned part = within >> class_shift(s->cls);
 
-	if (within % class_size[s->cls] || !map_has(s, part))
+	if (within & (class_size(s->cls) - 1) || !map_has(s, part))
 		return ST_BAD;
 	s->map[part / 64] &= ~(1ULL << part % 64);
 	*cookie = s->cookie[part];

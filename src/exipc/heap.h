@@ -2,8 +2,8 @@
  *
  * The memory itself is shared; the book is not, and nothing in shared memory is read or written here.
  * Blocks up to 16 KiB come from sections cut into equal parts of 256 bytes, 1, 4 or 16 KiB; larger
- * ones are runs of whole sections.  The lowest section that fits is taken, so that memory that was
- * never needed is never touched.  One thread. */
+ * ones are runs of whole sections.  The section that served a size last serves it
+ * again, else the lowest that fits, so that memory that was never needed is never touched.  One thread. */
 #ifndef EXIPC_HEAP_H
 #define EXIPC_HEAP_H
 
@@ -29,9 +29,10 @@ struct heap_section {
 };
 
 struct heap {
-	unsigned first, end; /* sections [first, end) of the lane are ours */
-	unsigned blocks;     /* out */
-	unsigned free;       /* sections */
+	unsigned first, end;         /* sections [first, end) of the lane are ours */
+	unsigned blocks;             /* out */
+	unsigned free;               /* sections */
+	unsigned hint[HEAP_CLASSES]; /* the section that served the class last */
 	struct heap_section section[EXIPC_HEAP_SECTIONS];
 };
 
