@@ -23,6 +23,7 @@ struct vfile {
 	uint64_t size;
 	int64_t touched;
 	bool dot_lines, line_start; /* some line begins with '.'; the next byte begins a line */
+	char last[2];               /* bytes so far */
 	bool busy, orphan;          /* in use by a fiber; to be freed when it is released */
 	bool failed;
 };
@@ -126,6 +127,12 @@ static void look_for_dots(struct vfile *v, const char *bytes, size_t len)
 		v->dot_lines = true;
 }
 
+static void keep_last(struct vfile *v, const char *bytes, size_t len)
+{
+	v->last[0] = len > 1 ? bytes[len - 2] : v->last[1];
+	v->last[1] = bytes[len - 1];
+}
+
 enum st vfile_write(struct vfile *v, const void *bytes, size_t len, struct err *err)
 {
 	const char *from = bytes;
@@ -152,6 +159,7 @@ enum st vfile_write(struct vfile *v, const void *bytes, size_t len, struct err *
 			break;
 		mime_scan_feed(v->scan, piece, n);
 		look_for_dots(v, piece, n);
+		keep_last(v, piece, n);
 		v->size += n;
 		from += n;
 		len -= n;
@@ -198,6 +206,7 @@ enum st vfile_finish(struct vfile *v, struct content **out, struct err *err)
 	c->refs = 1;
 	c->item = BUF_MAX(ITEM_MAX);
 	c->size = (uint32_t)v->size;
+	c->open_end = v->last[0] != '\r' || v->last[1] != '\n';
 	if (v->failed)
 		st = fail(err, ST_IO, "a piece of the message was not taken");
 	else if (!v->size)

@@ -20,6 +20,7 @@ struct content {
 	struct ese_body *body;
 	struct buf item; /* row BOX_ITEM as it will be stored */
 	uint32_t size;
+	bool open_end; /* no line end behind its last line */
 	_Atomic unsigned refs;
 };
 struct content *content_hold(struct content *c); /* any thread */

@@ -15,10 +15,12 @@ struct flag_change {
 	uint32_t flags;
 	uint64_t keywords;        /* bits of the folder's table */
 	uint64_t unchanged_since; /* UINT64_MAX: whatever */
+	uint64_t since;           /* what the client knows */
 	uint64_t cn;              /* out: the last change number, 0 when nothing changed */
+	struct uset stale;        /* out: UIDs that had changed after `since` before this */
 };
 /* F.  Change the flags of the folder's messages in `uids`, durable on return.  `failed` gets those that
- * changed since unchanged_since.  c->ix is pinned. */
+ * changed since unchanged_since.  c->ix is pinned.  The caller frees fc->stale. */
 enum st flags_change(struct call *c, const struct uset *uids, struct flag_change *fc,
 		     struct uset *failed, struct err *err);
 

@@ -21,7 +21,7 @@ static void put_entry(struct fetch *f, struct pw *w, const struct entry *e)
 {
 	pw_u32(w, PR_INTERNET_ARTICLE_NUMBER, e->uid);
 	if (f->want & WANT_FLAGS) {
-		pw_u32(w, PR_IMAP_FLAGS, e->flags);
+		pw_u32(w, PR_IMAP_FLAGS, e->flags & MF_ALL);
 		put_keywords(w, f->c->folder, e->keywords);
 		pw_u64(w, PR_CHANGE_NUM, e->cn);
 	}
@@ -98,7 +98,8 @@ static enum st set_seen(struct call *c, const struct uset *uids, struct err *err
 {
 	struct flag_change fc = { .mode = STORE_ADD,
 				  .flags = MF_SEEN,
-				  .unchanged_since = UINT64_MAX };
+				  .unchanged_since = UINT64_MAX,
+				  .since = UINT64_MAX };
 	struct uset failed = { 0 };
 	enum st st;
 

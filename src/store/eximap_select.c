@@ -234,7 +234,7 @@ enum st put_flags_row(struct wire_rows_out *rows, const struct folder *f, const 
 
 	wire_row_begin(rows, &w, 4);
 	pw_u32(&w, PR_INTERNET_ARTICLE_NUMBER, e->uid);
-	pw_u32(&w, PR_IMAP_FLAGS, e->flags);
+	pw_u32(&w, PR_IMAP_FLAGS, e->flags & MF_ALL);
 	put_keywords(&w, f, e->keywords);
 	pw_u64(&w, PR_CHANGE_NUM, e->cn);
 	return wire_row_end(rows, &w);

@@ -11,7 +11,7 @@ static void flags_apply(const struct flag_change *fc, struct entry *e)
 {
 	switch ((enum wire_store_mode)fc->mode) {
 	case STORE_REPLACE:
-		e->flags = fc->flags;
+		e->flags = (e->flags & ~MF_ALL) | fc->flags;
 		e->keywords = fc->keywords;
 		break;
 	case STORE_ADD:
@@ -27,7 +27,7 @@ static void flags_apply(const struct flag_change *fc, struct entry *e)
 
 /* Figures and rows of up to PIECE entries from *uid on; the new entries are kept in `after`. */
 static size_t build_piece(struct call *c, struct change *ch, const struct uset *uids,
-			  const struct flag_change *fc, uint32_t *uid, struct entry *after,
+			  struct flag_change *fc, uint32_t *uid, struct entry *after,
 			  struct uset *failed)
 {
 	struct figures *fig = change_figures(ch, c->folder);
@@ -45,6 +45,9 @@ static size_t build_piece(struct call *c, struct change *ch, const struct uset *
 			(void)uset_add(failed, e.uid, e.uid);
 			continue;
 		}
+		/* Out of memory: the client is not told what another one did, until it asks. */
+		if (e.cn > fc->since)
+			(void)uset_add(&fc->stale, e.uid, e.uid);
 		flags_apply(fc, &e);
 		if (e.flags == ix->at[i].flags && e.keywords == ix->at[i].keywords)
 			continue;
@@ -115,6 +118,7 @@ static enum st read_flags(struct call *c, struct flag_change *fc, struct err *er
 	fc->mode = plist_u32(&c->in, PR_STORE_MODE, STORE_REPLACE);
 	fc->flags = plist_u32(&c->in, PR_IMAP_FLAGS, 0) & MF_ALL;
 	fc->unchanged_since = plist_u64(&c->in, PR_UNCHANGED_SINCE, UINT64_MAX);
+	fc->since = plist_u64(&c->in, PR_SINCE, UINT64_MAX);
 	if (fc->mode > STORE_REMOVE)
 		return fail(err, ST_BAD, "STORE_MODE %u", fc->mode);
 	if (fc->mode != STORE_REMOVE)
@@ -129,14 +133,16 @@ static enum st read_flags(struct call *c, struct flag_change *fc, struct err *er
 }
 
 static enum st put_result(struct call *c, struct wire_rows_out *rows, const struct uset *uids,
-			  const struct uset *failed)
+			  const struct uset *failed, const struct uset *stale)
 {
 	struct pw w;
 	enum st st;
 
-	wire_row_begin(rows, &w, 2);
+	wire_row_begin(rows, &w, 4);
 	pw_u64(&w, PR_CHANGE_NUM, c->folder->seen.cn);
 	put_uids(&w, PR_UIDS_FAILED, failed);
+	put_uids(&w, PR_UIDS, stale);
+	put_keywords(&w, c->folder, UINT64_MAX);
 	st = wire_row_end(rows, &w);
 	for (uint32_t uid = uset_next(uids, 1); uid && st == ST_OK;) {
 		size_t i = index_from(c->ix, uid);
@@ -168,8 +174,9 @@ enum st serve_IMAP_STORE(struct call *c, struct err *err)
 		st = flags_change(c, &uids, &fc, &failed, err);
 	wire_rows_begin(&rows, c->rq);
 	if (st == ST_OK)
-		st = put_result(c, &rows, &uids, &failed);
+		st = put_result(c, &rows, &uids, &failed, &fc.stale);
 	uset_free(&uids);
 	uset_free(&failed);
+	uset_free(&fc.stale);
 	return call_rows_end(c, &rows, st, err);
 }

@@ -25,6 +25,12 @@ static enum st maildrop(struct call *c, bool held, struct err *err)
 	return index_get(inbox, &c->ix, err);
 }
 
+/* As RETR sends it: with the end of the last line. */
+static uint64_t octets(const struct entry *e)
+{
+	return (uint64_t)e->size + (e->flags & ENTRY_OPEN_END ? 2 : 0);
+}
+
 static enum st put_maildrop(struct call *c, struct wire_rows_out *rows)
 {
 	struct folder_index *ix = c->ix;
@@ -44,7 +50,7 @@ static enum st put_maildrop(struct call *c, struct wire_rows_out *rows)
 		uid = ix->at[i].uid + 1;
 		wire_row_begin(rows, &w, 2);
 		pw_u32(&w, PR_INTERNET_ARTICLE_NUMBER, ix->at[i].uid);
-		pw_u64(&w, PR_MESSAGE_SIZE_EXTENDED, ix->at[i].size);
+		pw_u64(&w, PR_MESSAGE_SIZE_EXTENDED, octets(&ix->at[i]));
 		st = wire_row_end(rows, &w);
 	}
 	return st;
@@ -92,7 +98,7 @@ enum st serve_POP_RETR(struct call *c, struct err *err)
 	if (st == ST_OK)
 		st = item_put_body(c->store, &w, &item, err);
 	if (st == ST_OK) {
-		pw_u64(&w, PR_MESSAGE_SIZE_EXTENDED, index_find(c->ix, uid)->size);
+		pw_u64(&w, PR_MESSAGE_SIZE_EXTENDED, octets(index_find(c->ix, uid)));
 		pw_bool(&w, PR_HAS_DOT_LINES, plist_bool(&item, PR_HAS_DOT_LINES, false));
 		st = wire_row_end(&rows, &w);
 	} else {

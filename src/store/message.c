@@ -16,7 +16,7 @@ static enum st put_message(struct change *c, struct folder *f, const struct new_
 			     .size = m->content->size,
 			     .date = m->date,
 			     .keywords = m->keywords,
-			     .flags = m->flags };
+			     .flags = m->flags | (m->content->open_end ? ENTRY_OPEN_END : 0) };
 	e->mid = e->cn = change_number(c, fig);
 	fig->count++;
 	fig->size += e->size;

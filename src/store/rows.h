@@ -65,8 +65,10 @@ struct entry {
 	uint64_t cn;  /* of its last change */
 	int64_t date; /* nanoseconds since 1970 */
 	uint64_t keywords;
-	uint32_t flags; /* message_flag */
+	uint32_t flags; /* message_flag, ENTRY_OPEN_END */
 };
+/* Nothing ends the message's last line: POP3, which must end it, counts two octets more.  Never changes. */
+#define ENTRY_OPEN_END 0x100u
 void entry_write(const struct entry *e, struct buf *out);
 /* The uid comes from the key.  ST_CORRUPT. */
 enum st entry_read(struct span key, struct span row, struct entry *out, struct err *err);

@@ -1,8 +1,13 @@
 /* cmd_append.c - APPEND: the message goes from the socket into shared memory, from there into the store's log.
  *
  * What fits on one request rides on it (one round trip); what is larger is streamed into a virtual file
- * first.  Memory here: the sections under way, nothing else. */
+ * first.  Shared memory is taken only for octets that are here: however slowly a client sends, the piece under
+ * way waits in the connection's own input buffer. */
 #include "inet/imap/session.h"
+
+#define PIECE (4 * EXIPC_SECTION) /* gathered before it is handed over */
+/* With the end of the command behind the last one. */
+_Static_assert(PIECE + 2 <= IMAP_INPUT_MAX, "the input buffer can hold a piece");
 
 struct upload {
 	struct wire_msg m; /* sections gathered for the next request */
@@ -48,6 +53,17 @@ static void drop_sections(struct imap_session *s, struct upload *u)
 	u->m.nsections = 0;
 }
 
+/* They belong to the call from now on, whatever comes of it. */
+static void give_sections(struct upload *u, struct wire_msg *m)
+{
+	m->nsections = u->m.nsections;
+	for (unsigned i = 0; i < m->nsections; i++) {
+		m->sections[i] = u->m.sections[i];
+		m->used[i] = u->m.used[i];
+	}
+	u->m.nsections = 0;
+}
+
 /* Send the gathered sections into the virtual file, making it first. */
 static enum st flush_sections(struct imap_session *s, struct upload *u, struct err *err)
 {
@@ -66,53 +82,80 @@ static enum st flush_sections(struct imap_session *s, struct upload *u, struct e
 	}
 	wire_begin(&m, 1);
 	pw_u64(&m.w, PR_BODY_TOKEN, u->token);
-	m.nsections = u->m.nsections;
-	for (unsigned i = 0; i < m.nsections; i++) {
-		m.sections[i] = u->m.sections[i];
-		m.used[i] = u->m.used[i];
-	}
-	u->m.nsections = 0; /* they belong to the call, whatever comes of it */
+	give_sections(u, &m);
 	st = wire_send(&m, chan, u->store_loop, WIRE_IFS_WRITE, &a, err);
 	if (st == ST_OK)
 		wire_answer_free(&a);
 	return st;
 }
 
-/* Read `left` octets; on failure *left says how many are still to come from the client. */
-static enum st receive(struct imap_session *s, struct upload *u, uint64_t *left, struct err *err)
+/* Wait until the connection has `want` octets. */
+static enum st await(struct imap_session *s, size_t want, struct err *err)
 {
-	struct exipc_chan *chan = s->base.loop->chan;
 	int64_t patience = config_int(s->base.loop->host->config, "imap_timeout_s") * 1000;
-	enum st st;
 
-	while (*left > 0) {
-		struct exipc_section *section = &u->m.sections[u->m.nsections];
-		uint32_t want = *left < EXIPC_SECTION ? (uint32_t)*left : EXIPC_SECTION, have = 0;
+	while (conn_input(s->base.conn).len < want) {
+		enum st st = conn_fill(s->base.conn, deadline_in_ms(patience));
 
-		if (u->m.nsections == EXIPC_BULK_MAX && (st = flush_sections(s, u, err)) != ST_OK)
-			return st;
-		section = &u->m.sections[u->m.nsections];
-		st = exipc_section_get(chan, u->store_loop, deadline_in_ms(WIRE_DEADLINE_MS),
-				       section, err);
-		if (st != ST_OK)
-			return st;
-		while (have < want) {
-			size_t got;
-
-			st = conn_read(s->base.conn, section->at + have, want - have, &got,
-				       deadline_in_ms(patience));
-			if (st != ST_OK) {
-				exipc_section_put(chan, section);
-				s->ending = true;
-				return fail(err, st,
-					    "The connection ended in the middle of the message");
-			}
-			have += (uint32_t)got;
-			*left -= got;
+		if (st != ST_OK) {
+			s->ending = true;
+			return fail(err, st, "The connection ended in the middle of the message");
 		}
-		u->m.used[u->m.nsections++] = have;
 	}
 	return ST_OK;
+}
+
+/* Move `len` octets that are here into sections. */
+static enum st take_piece(struct imap_session *s, struct upload *u, size_t len, struct err *err)
+{
+	struct exipc_chan *chan = s->base.loop->chan;
+
+	while (len > 0) {
+		uint32_t n = len < EXIPC_SECTION ? (uint32_t)len : EXIPC_SECTION;
+		struct exipc_section *section = &u->m.sections[u->m.nsections];
+		enum st st = exipc_section_get(chan, u->store_loop,
+					       deadline_in_ms(WIRE_DEADLINE_MS), section, err);
+
+		if (st != ST_OK)
+			return st;
+		memcpy(section->at, conn_input(s->base.conn).at, n);
+		conn_consume(s->base.conn, n);
+		u->m.used[u->m.nsections++] = n;
+		len -= n;
+	}
+	return ST_OK;
+}
+
+/* Read `left` octets; on failure *left says how many are still to come from the client.  The last piece is left in
+ * the sections, and the client has said what comes behind it. */
+static enum st receive(struct imap_session *s, struct upload *u, uint64_t *left, struct err *err)
+{
+	enum st st = ST_OK;
+
+	while (st == ST_OK && *left > 0) {
+		size_t len = *left < PIECE ? (size_t)*left : PIECE;
+		bool last = len == *left;
+
+		st = await(s, last ? len + 2 : len, err);
+		if (st == ST_OK) {
+			size_t before = conn_input(s->base.conn).len;
+
+			st = take_piece(s, u, len, err);
+			*left -= before - conn_input(s->base.conn).len;
+		}
+		if (st == ST_OK && !last)
+			st = flush_sections(s, u, err);
+	}
+	return st;
+}
+
+/* What 64 bits of nanoseconds can say: the years 1677 to 2262. */
+static uint64_t date_ns(int64_t seconds)
+{
+	const int64_t max = INT64_MAX / NS_PER_SEC;
+
+	seconds = seconds < -max ? -max : seconds > max ? max : seconds;
+	return (uint64_t)(seconds * NS_PER_SEC);
 }
 
 static enum st commit(struct imap_session *s, struct upload *u, struct wire_answer *a,
@@ -130,17 +173,12 @@ static enum st commit(struct imap_session *s, struct upload *u, struct wire_answ
 	if (c->flags.nkeywords)
 		pw_mv_span(&m.w, PR_KEYWORDS, c->flags.keywords, c->flags.nkeywords);
 	if (c->has_date)
-		pw_u64(&m.w, PR_MESSAGE_DELIVERY_TIME, (uint64_t)c->date * NS_PER_SEC);
+		pw_u64(&m.w, PR_MESSAGE_DELIVERY_TIME, date_ns(c->date));
 	if (u->token) {
 		pw_u64(&m.w, PR_BODY_TOKEN, u->token);
 		u->token = 0; /* used up */
 	}
-	m.nsections = u->m.nsections;
-	for (unsigned i = 0; i < m.nsections; i++) {
-		m.sections[i] = u->m.sections[i];
-		m.used[i] = u->m.used[i];
-	}
-	u->m.nsections = 0;
+	give_sections(u, &m);
 	return imap_ask(s, &m, WIRE_IMAP_APPEND, a, err);
 }
 

@@ -3,6 +3,8 @@
 
 #include "wire/search.h"
 
+#define STORE_BATCH 2000u /* messages of one request */
+
 /* After a command: what others did meanwhile.  Failures show at the next command. */
 static void tell_news(struct imap_session *s, bool always)
 {
@@ -53,7 +55,33 @@ static void put_flags(struct wire_msg *m, const struct imap_flags *f)
 		pw_mv_span(&m->w, PR_KEYWORDS, f->keywords, f->nkeywords);
 }
 
-static enum st ask_store(struct imap_session *s, const struct uset *uids, struct err *err)
+/* The first row: what the folder's keywords are now, and who had changed before us. */
+static void take_store_head(struct imap_session *s, const struct plist *head, struct uset *stale)
+{
+	struct err err;
+
+	imap_view_keywords(s, head);
+	if (imap_get_set(head, PR_UIDS, stale, &err) != ST_OK)
+		*stale = (struct uset){ 0 };
+}
+
+/* A client that asked for silence concludes the flags from its own change: where another one had changed them it
+ * would be wrong, so that is news. */
+static void take_stored(struct imap_session *s, const struct plist *row, const struct uset *stale)
+{
+	uint32_t uid = plist_u32(row, PR_INTERNET_ARTICLE_NUMBER, 0);
+
+	if (s->cmd->store.silent && uset_has(stale, uid)) {
+		s->view->changed = true;
+		return;
+	}
+	imap_view_own(s, plist_u64(row, PR_CHANGE_NUM, 0));
+	if (!s->cmd->store.silent)
+		imap_put_row_fetch(s, row, s->cmd->verb->uid);
+}
+
+static enum st ask_store(struct imap_session *s, const struct uset *uids, uint32_t *rows,
+			 struct err *err)
 {
 	static const enum wire_store_mode modes[] = {
 		[IMAP_STORE_REPLACE] = STORE_REPLACE,
@@ -62,80 +90,129 @@ static enum st ask_store(struct imap_session *s, const struct uset *uids, struct
 	};
 	const struct imap_store *c = &s->cmd->store;
 	struct wire_answer a = { 0 };
+	struct uset stale = { 0 };
 	struct wire_msg m;
-	bool head = true;
 	enum st st;
 
-	imap_ask_begin(s, &m, 6);
+	imap_ask_begin(s, &m, 7);
 	pw_u64(&m.w, PR_FID, s->view->fid);
 	imap_put_set(&m, PR_UIDS, uids);
 	pw_u32(&m.w, PR_STORE_MODE, modes[c->mode]);
 	put_flags(&m, &c->flags);
+	pw_u64(&m.w, PR_SINCE, imap_view_since(s));
 	if (c->has_unchangedsince)
 		pw_u64(&m.w, PR_UNCHANGED_SINCE, c->unchangedsince);
 	st = imap_ask(s, &m, WIRE_IMAP_STORE, &a, err);
+	if (st == ST_OK && (st = wire_next_row(&a, err)) == ST_OK)
+		take_store_head(s, &a.list, &stale);
 	while (st == ST_OK && (st = wire_next_row(&a, err)) == ST_OK) {
-		imap_view_own(s, plist_u64(&a.list, PR_CHANGE_NUM, 0));
-		if (!head && !c->silent)
-			imap_put_row_fetch(s, &a.list, s->cmd->verb->uid);
-		head = false;
+		take_stored(s, &a.list, &stale);
+		++*rows;
 	}
 	wire_answer_free(&a);
+	uset_free(&stale);
 	return st == ST_EOF ? ST_OK : st;
+}
+
+/* In batches: between them the client may take its time. */
+static enum st store_all(struct imap_session *s, const struct uset *uids, uint32_t *rows,
+			 struct err *err)
+{
+	uint32_t next = 1;
+	enum st st = ST_OK;
+
+	while (st == ST_OK && next && uset_next(uids, next) && !s->ending) {
+		struct uset some;
+
+		st = imap_take_uids(uids, next, STORE_BATCH, &some);
+		if (st != ST_OK)
+			return fail(err, st, "Out of memory");
+		next = uset_max(&some) + 1;
+		st = ask_store(s, &some, rows, err);
+		uset_free(&some);
+		imap_out_some(s);
+	}
+	return st;
 }
 
 void imap_cmd_store(struct imap_session *s)
 {
+	const struct imap_store *c = &s->cmd->store;
+	uint32_t rows = 0, asked;
 	struct uset uids;
 	struct err err;
-	enum st st = imap_view_resolve(s, &s->cmd->store.set, s->cmd->verb->uid, &uids, &err);
+	enum st st = imap_view_resolve(s, &c->set, s->cmd->verb->uid, &uids, &err);
 
 	if (st == ST_BAD) {
 		imap_bad(s, err.text);
 		return;
 	}
-	if (st == ST_OK && uids.count > 0)
-		st = ask_store(s, &uids, &err);
+	asked = uids.count;
+	if (st == ST_OK)
+		st = store_all(s, &uids, &rows, &err);
 	uset_free(&uids);
 	if (st != ST_OK) {
 		imap_no(s, st, &err);
 		return;
 	}
 	tell_news(s, false);
-	imap_ok(s, "STORE done");
+	/* RFC 2180 section 4.2 */
+	if (rows < asked && !s->cmd->verb->uid && !c->silent)
+		imap_no_code(s, "EXPUNGEISSUED", "Some of the messages are gone");
+	else
+		imap_ok(s, "STORE done");
 }
 
 /* ---- COPY, MOVE ---- */
 
 /* The reply to a copy that was made: COPYUID, and for MOVE what left (RFC 6851 4.3: COPYUID goes first, untagged). */
-static enum st tell_copied(struct imap_session *s, const struct plist *answer, struct err *err)
+static void tell_copied(struct imap_session *s, uint32_t validity, const struct uset *from,
+			const struct uset *to)
 {
 	bool move = s->cmd->verb->id == IMAP_MOVE;
-	uint32_t validity = plist_u32(answer, PR_UIDVALIDITY, 0);
-	struct uset from, to = { 0 };
-	enum st st = imap_get_set(answer, PR_UIDS, &from, err);
 
-	if (st == ST_OK)
-		st = imap_get_set(answer, PR_UIDS_NEW, &to, err);
-	if (st == ST_OK && move) {
-		if (from.count > 0)
-			imap_put_copyuid(&s->out, SPAN_NONE, validity, &from, &to, "Moved");
-		imap_view_expunge(s, &from);
+	if (move && from->count > 0) {
+		imap_put_copyuid(&s->out, SPAN_NONE, validity, from, to, "Moved");
+		imap_view_expunge(s, from);
+		imap_out_some(s);
 	}
 	tell_news(s, true);
-	if (st == ST_OK && !move && from.count > 0)
-		imap_put_copyuid(&s->out, s->cmd->tag, validity, &from, &to, "COPY done");
-	else if (st == ST_OK)
-		imap_ok(s, move ? "MOVE done" : "COPY done");
-	uset_free(&from);
-	uset_free(&to);
+	if (move)
+		imap_ok(s, "MOVE done");
+	else
+		imap_put_copyuid(&s->out, s->cmd->tag, validity, from, to, "COPY done");
+}
+
+struct copied {
+	uint32_t validity;
+	struct uset from, to;
+};
+
+static enum st ask_copy(struct imap_session *s, const struct uset *uids, struct copied *out,
+			struct err *err)
+{
+	struct wire_answer a = { 0 };
+	struct wire_msg m;
+	enum st st;
+
+	imap_ask_begin(s, &m, 4);
+	pw_u64(&m.w, PR_FID, s->view->fid);
+	imap_put_set(&m, PR_UIDS, uids);
+	pw_span(&m.w, PR_FOLDER_PATH, s->cmd->copy.mailbox);
+	pw_bool(&m.w, PR_MOVE, s->cmd->verb->id == IMAP_MOVE);
+	st = imap_ask(s, &m, WIRE_IMAP_COPY, &a, err);
+	out->validity = plist_u32(&a.list, PR_UIDVALIDITY, 0);
+	if (st == ST_OK)
+		st = imap_get_set(&a.list, PR_UIDS, &out->from, err);
+	if (st == ST_OK)
+		st = imap_get_set(&a.list, PR_UIDS_NEW, &out->to, err);
+	wire_answer_free(&a);
 	return st;
 }
 
 void imap_cmd_copy(struct imap_session *s)
 {
-	struct wire_answer a = { 0 };
-	struct wire_msg m;
+	struct copied copied = { 0 };
 	struct uset uids;
 	struct err err;
 	enum st st = imap_view_resolve(s, &s->cmd->copy.set, s->cmd->verb->uid, &uids, &err);
@@ -144,22 +221,17 @@ void imap_cmd_copy(struct imap_session *s)
 		imap_bad(s, err.text);
 		return;
 	}
-	if (st == ST_OK) {
-		imap_ask_begin(s, &m, 4);
-		pw_u64(&m.w, PR_FID, s->view->fid);
-		imap_put_set(&m, PR_UIDS, &uids);
-		pw_span(&m.w, PR_FOLDER_PATH, s->cmd->copy.mailbox);
-		pw_bool(&m.w, PR_MOVE, s->cmd->verb->id == IMAP_MOVE);
-		st = imap_ask(s, &m, WIRE_IMAP_COPY, &a, &err);
-	}
+	if (st == ST_OK)
+		st = ask_copy(s, &uids, &copied, &err);
 	uset_free(&uids);
 	if (st == ST_OK)
-		st = tell_copied(s, &a.list, &err);
-	wire_answer_free(&a);
-	if (st == ST_NOTFOUND)
+		tell_copied(s, copied.validity, &copied.from, &copied.to);
+	else if (st == ST_NOTFOUND)
 		imap_no_code(s, "TRYCREATE", "There is no such mailbox");
-	else if (st != ST_OK)
+	else
 		imap_no(s, st, &err);
+	uset_free(&copied.from);
+	uset_free(&copied.to);
 }
 
 /* ---- SEARCH ---- */

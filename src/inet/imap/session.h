@@ -12,8 +12,10 @@
 #include "proto/imap/reader.h"
 #include "proto/imap/reply.h"
 
-#define IMAP_OUT_HIGH (32u * 1024)       /* text gathered before it goes to the connection */
-#define IMAP_OUT_MAX  (8u * 1024 * 1024) /* one reply line without literals by reference */
+#define IMAP_OUT_HIGH (32u * 1024) /* text gathered before it goes to the connection */
+/* What is said without a moment at which it may go to the connection: a million EXPUNGEs, a long structure. */
+#define IMAP_OUT_MAX  (32u * 1024 * 1024)
+#define IMAP_NEWS     (512u * 1024) /* of news, after which they are given to the connection */
 #define IMAP_DELIM    '/'
 
 /* The selected folder as this session knows it: sequence numbers are positions in `uids`. */
@@ -47,7 +49,9 @@ struct imap_session {
 };
 
 /* ---- session.c ---- */
-/* Hand what is in ->out to the connection when it is more than IMAP_OUT_HIGH, or all of it. */
+/* Hand what is in ->out to the connection when it is more than IMAP_OUT_HIGH, or all of it.  The client may let us
+ * wait for as long as it likes: never while an answer of the store is held, because all sessions of the loop
+ * live on the same shared memory. */
 void imap_out_some(struct imap_session *s);
 void imap_out_all(struct imap_session *s);
 /* The tagged reply of the current command. */
@@ -69,6 +73,8 @@ enum st imap_ask(struct imap_session *s, struct wire_msg *m, enum wire_op op, st
 /* A set as a property (serialized). */
 void imap_put_set(struct wire_msg *m, uint32_t tag, const struct uset *set);
 enum st imap_get_set(const struct plist *list, uint32_t tag, struct uset *out, struct err *err);
+/* The first `max` members of `all` from `from` on.  *out is empty before, and on failure (ST_NOMEM). */
+enum st imap_take_uids(const struct uset *all, uint32_t from, uint32_t max, struct uset *out);
 
 /* ---- view.c ---- */
 /* Make the view that SELECT filled from the store's answer.  ST_BAD, ST_NOMEM: *view is freed. */
@@ -83,14 +89,20 @@ enum st imap_view_sync(struct imap_session *s, bool expunge, struct err *err);
 /* The UIDs a command's set means.  Sequence numbers past the end: ST_BAD.  *out is empty before. */
 enum st imap_view_resolve(struct imap_session *s, const struct imap_set *set, bool uid,
 			  struct uset *out, struct err *err);
-/* "* n EXPUNGE" for those of `uids` that the client knows, and take them out of the view. */
+/* "* n EXPUNGE" for those of `uids` that the client knows, and take them out of the view.  Only gathers. */
 void imap_view_expunge(struct imap_session *s, const struct uset *uids);
+/* FLAGS and PERMANENTFLAGS when the row names other keywords of the folder than the client was told. */
+void imap_view_keywords(struct imap_session *s, const struct plist *row);
 /* " FLAGS (...)" of a row; the name included, no blank in front. */
 void imap_put_row_flags(struct imap_session *s, const struct plist *row);
-/* "* n FETCH (FLAGS (...) UID u)" for a row of IMAP_SYNC or IMAP_STORE. */
+/* "* n FETCH (FLAGS (...) UID u)" for a row of IMAP_SYNC or IMAP_STORE.  Only gathers. */
 void imap_put_row_fetch(struct imap_session *s, const struct plist *row, bool with_uid);
-/* This change is our own: no news. */
+/* This change is our own, or was told: no news. */
 void imap_view_own(struct imap_session *s, uint64_t change_num);
+/* Was the client told of that change, or is it its own? */
+bool imap_view_knows(const struct imap_session *s, uint64_t change_num);
+/* Up to here the client knows everything that happened. */
+uint64_t imap_view_since(const struct imap_session *s);
 
 /* ---- the commands ---- */
 void imap_cmd_capability(struct imap_session *s);

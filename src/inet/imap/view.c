@@ -114,7 +114,6 @@ void imap_put_row_fetch(struct imap_session *s, const struct plist *row, bool wi
 	if (with_uid)
 		buf_printf(&s->out, " UID %u", uid);
 	imap_put_fetch_end(&s->out);
-	imap_out_some(s);
 }
 
 void imap_view_own(struct imap_session *s, uint64_t change_num)
@@ -124,6 +123,22 @@ void imap_view_own(struct imap_session *s, uint64_t change_num)
 	/* Full or out of memory: the client is told its own change once more, which is harmless. */
 	if (uset_add(&s->view->own, (uint32_t)change_num, (uint32_t)change_num) != ST_OK)
 		uset_free(&s->view->own);
+}
+
+bool imap_view_knows(const struct imap_session *s, uint64_t change_num)
+{
+	return change_num <= s->view->change_num || uset_has(&s->view->own, (uint32_t)change_num);
+}
+
+uint64_t imap_view_since(const struct imap_session *s)
+{
+	const struct imap_view *v = s->view;
+	const struct urun *first = v->own.runs;
+
+	/* Our own changes, when nothing of another lies between. */
+	if (v->own.nruns && first->first == (uint32_t)v->change_num + 1)
+		return v->change_num + (first->last - first->first + 1);
+	return v->change_num;
 }
 
 /* ---- news ---- */
@@ -137,10 +152,8 @@ void imap_view_expunge(struct imap_session *s, const struct uset *uids)
 		for (uint32_t uid = uids->runs[r].last;; uid--) {
 			uint32_t seq = uset_rank(&v->uids, uid);
 
-			if (seq) {
+			if (seq)
 				imap_put_number(&s->out, seq, "EXPUNGE");
-				imap_out_some(s);
-			}
 			if (uid == uids->runs[r].first)
 				break;
 		}
@@ -153,21 +166,24 @@ void imap_view_expunge(struct imap_session *s, const struct uset *uids)
 	}
 }
 
-static void tell_keywords(struct imap_session *s, const struct plist *head)
+void imap_view_keywords(struct imap_session *s, const struct plist *row)
 {
-	size_t n = plist_mv_count(head, PR_KEYWORDS), mark = pool_mark(s->pool);
+	size_t n = plist_mv_count(row, PR_KEYWORDS), mark = pool_mark(s->pool);
+	bool readonly = s->view->readonly;
 	struct span *keywords;
 
-	if (!plist_has(head, PR_KEYWORDS) || n == s->view->nkeywords)
+	/* Keywords are never forgotten: another number is what tells. */
+	if (!plist_has(row, PR_KEYWORDS) || n == s->view->nkeywords)
 		return;
 	keywords = pool_get(s->pool, (n + 1) * sizeof *keywords);
 	if (!keywords)
 		return;
 	for (size_t i = 0; i < n; i++)
-		keywords[i] = plist_mv_span(head, PR_KEYWORDS, i);
+		keywords[i] = plist_mv_span(row, PR_KEYWORDS, i);
 	s->view->nkeywords = (uint32_t)n;
 	imap_put_flags_line(&s->out, MF_ALL, keywords, n);
-	imap_put_permanentflags(&s->out, MF_ALL, keywords, n, true);
+	imap_put_permanentflags(&s->out, readonly ? 0 : MF_ALL, keywords, readonly ? 0 : n,
+				!readonly);
 	pool_back(s->pool, mark);
 }
 
@@ -212,44 +228,102 @@ static enum st take_head(struct imap_session *s, const struct plist *head, bool 
 	return st == ST_OK || err->text[0] ? st : fail(err, st, "Out of memory");
 }
 
-enum st imap_view_sync(struct imap_session *s, bool expunge, struct err *err)
+/* How far the telling of news has come, when it takes more than one look at the store. */
+struct news {
+	bool expunge, begun;
+	uint64_t upto; /* what the first look said: later changes are told the next time */
+	uint32_t told; /* UIDs up to here */
+};
+
+static enum st tell_changed(struct imap_session *s, struct wire_answer *a, struct news *n,
+			    struct err *err)
+{
+	enum st st;
+
+	while ((st = wire_next_row(a, err)) == ST_OK) {
+		uint32_t uid = plist_u32(&a->list, PR_INTERNET_ARTICLE_NUMBER, 0);
+
+		if (uid <= n->told)
+			continue;
+		n->told = uid;
+		if (!uset_has(&s->view->own, (uint32_t)plist_u64(&a->list, PR_CHANGE_NUM, 0)))
+			imap_put_row_fetch(s, &a->list, true);
+		if (s->out.len > IMAP_NEWS)
+			return ST_MORE;
+	}
+	return st;
+}
+
+/* ST_EOF: all is told; ST_MORE: the connection must take some first. */
+static enum st tell_news(struct imap_session *s, struct news *n, struct err *err)
 {
 	struct imap_view *v = s->view;
 	struct wire_answer a = { 0 };
 	struct wire_msg m;
-	uint64_t upto = 0;
-	bool head = true;
+	enum st st;
+
+	imap_ask_begin(s, &m, 3);
+	pw_u64(&m.w, PR_FID, v->fid);
+	pw_u64(&m.w, PR_SINCE, v->change_num);
+	pw_bool(&m.w, PR_READONLY, v->readonly);
+	st = imap_ask(s, &m, WIRE_IMAP_SYNC, &a, err);
+	if (st == ST_OK)
+		st = wire_next_row(&a, err);
+	if (st == ST_OK) {
+		if (!n->begun)
+			n->upto = plist_u64(&a.list, PR_CHANGE_NUM, v->change_num);
+		n->begun = true;
+		imap_view_keywords(s, &a.list);
+		st = take_head(s, &a.list, n->expunge, err);
+	}
+	if (st == ST_OK)
+		st = tell_changed(s, &a, n, err);
+	wire_answer_free(&a);
+	return st;
+}
+
+enum st imap_view_sync(struct imap_session *s, bool expunge, struct err *err)
+{
+	struct imap_view *v = s->view;
+	struct news n = { .expunge = expunge };
 	enum st st;
 
 	v->changed = false;
-	imap_ask_begin(s, &m, 2);
-	pw_u64(&m.w, PR_FID, v->fid);
-	pw_u64(&m.w, PR_SINCE, v->change_num);
-	st = imap_ask(s, &m, WIRE_IMAP_SYNC, &a, err);
-	while (st == ST_OK && !s->ending && (st = wire_next_row(&a, err)) == ST_OK) {
-		if (head) {
-			upto = plist_u64(&a.list, PR_CHANGE_NUM, v->change_num);
-			tell_keywords(s, &a.list);
-			st = take_head(s, &a.list, expunge, err);
-			head = false;
-		} else if (!uset_has(&v->own, (uint32_t)plist_u64(&a.list, PR_CHANGE_NUM, 0))) {
-			imap_put_row_fetch(s, &a.list, true);
-		}
-	}
-	wire_answer_free(&a);
+	while ((st = tell_news(s, &n, err)) == ST_MORE && !s->ending)
+		imap_out_all(s);
 	if (st == ST_NOTFOUND || st == ST_GONE) {
 		imap_bye(s, "UNAVAILABLE", "The mailbox is not there any more");
 		return st;
 	}
 	if (st != ST_EOF)
-		return st;
-	if (upto > v->change_num)
-		v->change_num = upto;
+		return st == ST_MORE ? ST_OK : st; /* the client went */
+	if (n.upto > v->change_num)
+		v->change_num = n.upto;
 	uset_free(&v->own);
+	imap_out_some(s);
 	return ST_OK;
 }
 
 /* ---- sets of a command ---- */
+
+enum st imap_take_uids(const struct uset *all, uint32_t from, uint32_t max, struct uset *out)
+{
+	enum st st = ST_OK;
+
+	*out = (struct uset){ 0 };
+	for (uint32_t uid = uset_next(all, from); uid && max > 0 && st == ST_OK;) {
+		uint32_t last = uid;
+
+		while (last - uid + 1 < max && last < UINT32_MAX && uset_has(all, last + 1))
+			last++;
+		st = uset_add(out, uid, last);
+		max -= last - uid + 1;
+		uid = last == UINT32_MAX ? 0 : uset_next(all, last + 1);
+	}
+	if (st != ST_OK)
+		uset_free(out);
+	return st;
+}
 
 /* UIDs at the positions of `seqs`: one walk along both. */
 static enum st uids_at(const struct uset *view, const struct uset *seqs, struct uset *out)
@@ -288,6 +362,8 @@ enum st imap_view_resolve(struct imap_session *s, const struct imap_set *set, bo
 	enum st st;
 
 	*out = (struct uset){ 0 };
+	if (!uid && v->uids.count == 0) /* not even '*' (RFC 3501 section 9, seq-number) */
+		return fail(err, ST_BAD, "There are no messages");
 	if (!uid && imap_set_max(set) > v->uids.count)
 		return fail(err, ST_BAD, "There are only %u messages", v->uids.count);
 	st = imap_set_resolve(set, uid ? uset_max(&v->uids) : v->uids.count, &named);
