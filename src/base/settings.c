@@ -79,6 +79,8 @@ const struct setting settings[] = {
 
 	GROUP("The queue"),
 	PATH("queue_dir", "Mailroot/Vsi 1", "Folder of the virtual server: Queue, Pickup, Badmail, Filter."),
+	BOOL("through_delivery", 1,
+	     "Put a message for our own mailboxes straight into the store before it is acknowledged, without a queue file, where nothing is in the way."),
 	INT("queue_messages_max", 1000000, 100, 100000000, "",
 	    "Messages that may wait in the queue. With more, new ones are refused for now."),
 	INT("queue_fibers", 64, 1, 1024, "", "Messages of one queue that are worked on at a time."),

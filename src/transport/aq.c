@@ -16,6 +16,7 @@ void aq_options_config(struct aq_options *o, const struct config *c)
 	o->retry_first_s = (unsigned)config_int(c, "queue_glitch_retry_s");
 	o->retry_s = (unsigned)config_int(c, "queue_retry_s");
 	o->expire_s = (unsigned)config_int(c, "queue_expire_s");
+	o->through = config_bool(c, "through_delivery");
 }
 
 static void defaults(struct aq_options *o)
@@ -55,6 +56,7 @@ enum st aq_new(const struct aq_options *o, struct aq **out, struct err *err)
 	defaults(&aq->o);
 	aq->loop = loop_self();
 	aq->bound = !o->chan;
+	atomic_store(&aq->up, aq->bound);
 	queues_init(aq);
 	aq->store_driver = store_driver_new();
 	st = aq->store_driver ? add_built_in(aq, err) : fail(err, ST_NOMEM, "store driver");
@@ -111,6 +113,7 @@ enum st aq_stop(struct aq *aq, int64_t deadline, struct err *err)
 	atomic_store(&aq->closed, true);
 	aq->stopping = true;
 	timer_clear(&aq->retry);
+	through_stop(aq);
 	while (aq->workers)
 		if (!fiber_queue_wait(&aq->idle, deadline) && aq->workers)
 			return fail(err, ST_TIMEOUT, "%u messages are still being handled",
@@ -185,8 +188,11 @@ void aq_submit(struct aq *aq, struct mailmsg *m)
 void aq_store_bound(struct aq *aq, bool bound)
 {
 	aq->bound = bound;
-	if (!bound)
+	atomic_store(&aq->up, bound);
+	if (!bound) {
+		through_store_gone(aq);
 		return;
+	}
 	retry_store_back(aq);
 	queues_pump(aq);
 }

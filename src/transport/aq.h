@@ -39,6 +39,7 @@ struct aq_options {
 	unsigned retry_first_s;    /* glitch retry: after the 1st to 3rd failure (60) */
 	unsigned retry_s;          /* after that (900) */
 	unsigned expire_s;         /* then it is reported as failed (172,800: two days) */
+	bool through;              /* through delivery: see aq_accept() */
 	/* A built-in sink can be left out, for tests: bits 1 << enum aq_event. */
 	unsigned without;
 };
@@ -58,6 +59,16 @@ void aq_free(struct aq *aq); /* after aq_stop() gave ST_OK; NULL is fine */
 /* May a session begin a message?  Any thread.  ST_OK; ST_BUSY: too many wait already; ST_GONE: stopping.
  * (A full disk shows at mailmsg_write and mailmsg_commit.) */
 [[nodiscard]] enum st aq_admit(struct aq *aq, struct err *err);
+/* F, in a fiber of any loop: take responsibility for a message whose content is complete.  After ST_OK it is durable,
+ * in the mailboxes of all its recipients or in the queue folder, and is to be acknowledged.  m is gone whatever comes;
+ * *env is filled as by mailmsg_commit().
+ *
+ * With `through` in the options, and while the store is bound, the message passes the events and queues first and the
+ * queue folder is used only when something keeps it from being delivered at once to everybody (through
+ * delivery); otherwise this is mailmsg_commit() and aq_submit().
+ * Fails like mailmsg_commit(); ST_GONE: the server is stopping. */
+[[nodiscard]] enum st aq_accept(struct aq *aq, struct mailmsg *m, struct mailmsg_envelope *env,
+				struct err *err);
 /* Take over a committed message: it stands in the pre-submission queue.  Any loop's thread, never blocks, can't
  * fail: the message is durable already.  m belongs to the engine from now on. */
 void aq_submit(struct aq *aq, struct mailmsg *m);
@@ -139,6 +150,7 @@ void aq_messages(const struct aq *aq, size_t max,
 struct aq_stats {
 	uint64_t submitted, enumerated, delivered_messages, delivered_recipients, failed_recipients,
 		retries, reports, badmail, refused;
+	uint64_t through; /* of the delivered messages: without a queue file */
 	uint64_t waiting; /* messages in all queues now */
 	uint64_t active;  /* in the hands of sinks: no more content files are open than that */
 };

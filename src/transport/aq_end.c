@@ -106,7 +106,10 @@ static enum aq_queue_kind finish(struct aq *aq, struct aq_rec *r)
 {
 	struct err err;
 
-	if (mailmsg_delete(r->msg->m, &err) != ST_OK) {
+	if (r->through) {
+		aq->stats.through++;
+		through_answer(r, ST_OK, NULL);
+	} else if (mailmsg_delete(r->msg->m, &err) != ST_OK) {
 		log_event(LOG_ERROR, "queue file could not be removed",
 			  LC("message", mailmsg_name(r->msg->m)), LE(&err));
 		return end_retry(aq, r, err.st);
@@ -198,9 +201,12 @@ enum aq_queue_kind end_attempt(struct aq *aq, struct aq_rec *r)
 	bool reportable = m->env.sender.len && m->sender_local;
 
 	expire(aq, m);
+	drop_unwanted(m);
+	/* Not all delivered: what follows takes longer than a session waits. */
+	if (r->through && (count(m, is_open) || count(m, is_unreported)) && !through_keep(r))
+		return AQ_DONE;
 	if (m->trouble != ST_OK && count(m, is_open))
 		return failed_attempt(aq, r);
-	drop_unwanted(m);
 	if (count(m, is_unreported) && reportable) {
 		enum st st = report(aq, m);
 

@@ -31,6 +31,7 @@ struct aq_rec {
 	bool submitted; /* AQ_SUBMISSION was raised in this process */
 	struct mailmsg *m;
 	struct aq_msg *msg;
+	struct through *through; /* a session waits for it and it is not durable yet */
 };
 
 struct aq_queue {
@@ -55,7 +56,9 @@ struct aq {
 	struct store_driver *store_driver;
 	struct aq_stats stats;
 	_Atomic uint64_t waiting, refused;
-	_Atomic bool closed; /* to aq_admit() */
+	_Atomic unsigned through; /* sessions in aq_accept() */
+	_Atomic bool closed;      /* to aq_admit() */
+	_Atomic bool up;          /* `bound`, for aq_accept() */
 };
 
 /* ---- aq_queue.c ---- */
@@ -65,6 +68,7 @@ struct aq_rec *rec_new(struct aq *aq, struct mailmsg_id id, uint64_t size);
 void rec_drop_memory(struct aq *aq, struct aq_rec *r); /* its MailMsg and aq_msg */
 void rec_free(struct aq *aq, struct aq_rec *r);
 void queue_put(struct aq *aq, struct aq_rec *r, enum aq_queue_kind kind); /* at the end */
+void queue_cut(struct aq *aq, struct aq_rec *r); /* a waiting one out of its queue */
 /* Start workers for what waits and may run. */
 void queues_pump(struct aq *aq);
 /* All that waits in retry because of the store goes on; what waits for its time does. */
@@ -89,6 +93,16 @@ enum aq_queue_kind end_attempt(struct aq *aq, struct aq_rec *r);
 enum aq_queue_kind end_badmail(struct aq *aq, struct aq_rec *r, struct mailmsg *m, const char *why);
 /* Not now: when again?  Sets next_try; AQ_Q_RETRY. */
 enum aq_queue_kind end_retry(struct aq *aq, struct aq_rec *r, enum st st);
+
+/* ---- aq_through.c ---- */
+/* Tell the session that waits; no longer through. */
+void through_answer(struct aq_rec *r, enum st st, const struct err *err);
+/* The message can't go straight through: into the queue folder with it, and the session is told.  false: it could not
+ * be kept, the session was told, the record is to end. */
+bool through_keep(struct aq_rec *r);
+/* The store is gone: what waits for it and is not durable goes on, to be kept. */
+void through_store_gone(struct aq *aq);
+void through_stop(struct aq *aq);
 
 /* ---- the built-in sinks ---- */
 enum aq_result categorizer(void *arg, struct aq_msg *m);

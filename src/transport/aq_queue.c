@@ -44,6 +44,12 @@ struct aq_rec *rec_new(struct aq *aq, struct mailmsg_id id, uint64_t size)
 
 void rec_drop_memory(struct aq *aq, struct aq_rec *r)
 {
+	struct err err;
+
+	if (r->through) {
+		fail(&err, ST_IO, "the message was lost on its way");
+		through_answer(r, ST_IO, &err);
+	}
 	aq->memory -= r->memory;
 	r->memory = 0;
 	if (r->msg)
@@ -98,9 +104,13 @@ static void cut(struct aq_queue *q, struct aq_rec *r)
 /* What a waiting record may keep in memory. */
 static void account(struct aq *aq, struct aq_rec *r)
 {
-	size_t size = r->msg ? mailmsg_memory(r->msg->m) + pool_used(r->msg->pool)
-		      : r->m ? mailmsg_memory(r->m)
-			     : 0;
+	size_t size;
+
+	if (r->through) /* it is nowhere else; the session's limits bound it */
+		return;
+	size = r->msg ? mailmsg_memory(r->msg->m) + pool_used(r->msg->pool)
+	       : r->m ? mailmsg_memory(r->m)
+		      : 0;
 
 	aq->memory += size - r->memory;
 	r->memory = (uint32_t)size;
@@ -253,6 +263,14 @@ static void set_clock(struct aq *aq)
 			  aq);
 }
 
+void queue_cut(struct aq *aq, struct aq_rec *r)
+{
+	struct aq_queue *q = &aq->queues[r->queue];
+
+	cut(q, r);
+	q->bytes -= r->size;
+}
+
 void retry_store_back(struct aq *aq)
 {
 	struct aq_queue *q = &aq->queues[AQ_Q_RETRY];
@@ -261,8 +279,7 @@ void retry_store_back(struct aq *aq)
 		next = r->next;
 		if (r->error != ST_GONE && r->error != ST_TIMEOUT)
 			continue;
-		cut(q, r);
-		q->bytes -= r->size;
+		queue_cut(aq, r);
 		queue_put(aq, r, AQ_Q_SUBMISSION);
 	}
 	set_clock(aq);

@@ -179,7 +179,7 @@ static enum aq_queue_kind local(struct aq *aq, struct aq_rec *r)
 	return end_attempt(aq, r);
 }
 
-enum aq_queue_kind stage_run(struct aq *aq, struct aq_rec *r)
+static enum aq_queue_kind run(struct aq *aq, struct aq_rec *r)
 {
 	struct err err;
 	enum st st = load(aq, r, &err);
@@ -201,4 +201,20 @@ enum aq_queue_kind stage_run(struct aq *aq, struct aq_rec *r)
 	default:
 		return AQ_Q_SUBMISSION;
 	}
+}
+
+static bool moves_on(const struct aq *aq, const struct aq_rec *r, enum aq_queue_kind next)
+{
+	return aq->bound && !aq->stopping && next != (enum aq_queue_kind)r->queue &&
+	       (next == AQ_Q_CATEGORIZE || next == AQ_Q_ROUTING || next == AQ_Q_LOCAL);
+}
+
+enum aq_queue_kind stage_run(struct aq *aq, struct aq_rec *r)
+{
+	enum aq_queue_kind next = run(aq, r);
+
+	/* What must wait is kept first: nobody waits at the other end of a connection for that. */
+	if (r->through && next != AQ_DONE && !moves_on(aq, r, next) && !through_keep(r))
+		return AQ_DONE;
+	return next;
 }

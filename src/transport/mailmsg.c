@@ -89,9 +89,9 @@ const uint8_t *mailmsg_guid(const struct mailmsg *m)
 	return m->guid;
 }
 
-enum st mailmsg_commit(struct mailmsg *m, struct mailmsg_envelope *env, struct err *err)
+enum st mailmsg_seal(struct mailmsg *m, struct mailmsg_envelope *env, struct err *err)
 {
-	enum st st;
+	enum st st = ST_OK;
 
 	assert(!m->committed);
 	if (m->failed)
@@ -103,13 +103,29 @@ enum st mailmsg_commit(struct mailmsg *m, struct mailmsg_envelope *env, struct e
 	memcpy(env->guid, m->guid, sizeof(env->guid));
 	mailmsg_props_write(&m->props, env);
 	if (m->props.failed)
-		return broken(m, fail(err, ST_TOOBIG, "%s: envelope over %d bytes", m->name,
-				      MAILMSG_ENVELOPE_MAX));
-	st = m->driver->ops->commit(m, err);
+		st = fail(err, ST_TOOBIG, "%s: envelope over %d bytes", m->name,
+			  MAILMSG_ENVELOPE_MAX);
+	/* What began in the file is read from the file. */
+	if (st == ST_OK && m->on_disk && m->gather.len)
+		st = m->driver->ops->write(m, err);
+	return st == ST_OK ? ST_OK : broken(m, st);
+}
+
+enum st mailmsg_keep(struct mailmsg *m, struct err *err)
+{
+	enum st st = m->driver->ops->commit(m, err);
+
 	if (st != ST_OK)
 		return broken(m, st);
 	m->committed = true;
 	return ST_OK;
+}
+
+enum st mailmsg_commit(struct mailmsg *m, struct mailmsg_envelope *env, struct err *err)
+{
+	enum st st = mailmsg_seal(m, env, err);
+
+	return st == ST_OK ? mailmsg_keep(m, err) : st;
 }
 
 void mailmsg_free(struct mailmsg *m)

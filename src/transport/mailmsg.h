@@ -146,6 +146,12 @@ const uint8_t *mailmsg_guid(const struct mailmsg *m);
  *               The message can only be freed; nothing is left on the disk. */
 [[nodiscard]] enum st mailmsg_commit(struct mailmsg *m, struct mailmsg_envelope *env,
 				     struct err *err);
+/* F: mailmsg_commit() in two steps, for a message that may not need the queue folder: after the first it can be read
+ * like any other but is nowhere durable; then mailmsg_keep(), or mailmsg_free() and it is gone.  Fails like
+ * mailmsg_commit(). */
+[[nodiscard]] enum st mailmsg_seal(struct mailmsg *m, struct mailmsg_envelope *env,
+				   struct err *err);
+[[nodiscard]] enum st mailmsg_keep(struct mailmsg *m, struct err *err);
 /* Gives the object back.  Not committed: what was written is removed (in the background).  Committed:
  * the files stay; only mailmsg_delete() removes them.  NULL is fine.  On a loop's thread. */
 void mailmsg_free(struct mailmsg *m);

@@ -61,9 +61,8 @@ static const struct {
 
 static void rows_body(void *arg)
 {
-	(void)arg;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct world w = { 0 };
+		struct world w = { .through = *(bool *)arg };
 		bool ok = true;
 
 		world_home(&w);
@@ -86,8 +85,18 @@ static void rows_body(void *arg)
 
 static void every_message_goes_where_its_addresses_lead(void **state)
 {
+	bool through = false;
+
 	(void)state;
-	run_on_loop(rows_body, NULL);
+	run_on_loop(rows_body, &through);
+}
+
+static void straight_through_it_goes_there_as_well(void **state)
+{
+	bool through = true;
+
+	(void)state;
+	run_on_loop(rows_body, &through);
 }
 
 static void events_body(void *arg)
@@ -288,6 +297,204 @@ static void what_is_too_old_is_given_up_and_reported(void **state)
 	run_on_loop(expiry_body, NULL);
 }
 
+/* ---- straight through ---- */
+
+static struct aq_msg *held;
+
+static enum aq_result hold(void *arg, struct aq_msg *m)
+{
+	(void)arg;
+	held = m;
+	return SINK_PENDING;
+}
+
+static void no_file_body(void *arg)
+{
+	struct world w = { .through = true };
+	struct fsdriver_stats files;
+	struct aq_stats stats;
+	char *large = malloc(300001);
+
+	(void)arg;
+	memset(large, 'x', 300000);
+	large[300000] = 0;
+	world_home(&w);
+	world_open(&w, NULL);
+	world_submit(&w, "alice@here", "bob@here,all@here", "x\r\n");
+	must(w.got[1] == 1 && w.got[2] == 1 && w.got[3] == 1); /* before it is acknowledged */
+	must(strcmp(w.order, "0 1 2 3 4 5 ") == 0);
+	world_submit(&w, "alice@here", "bob@here", large);
+	must(w.got[2] == 2);
+	work_stop(); /* its temporary file is removed in the background */
+	must(world_files(&w, "Queue", "") == 0);
+	fsdriver_stats(w.driver, &files);
+	must(files.committed == 0 && files.file_syncs == 0 && files.folder_syncs == 0);
+	aq_stats(w.aq, &stats);
+	must(stats.through == 2 && stats.delivered_messages == 2 && stats.waiting == 0);
+	world_close(&w);
+	world_end(&w);
+	free(large);
+}
+
+static void what_goes_straight_through_leaves_no_file(void **state)
+{
+	(void)state;
+	run_on_loop(no_file_body, NULL);
+}
+
+static const struct {
+	const char *name, *to;
+	enum st trouble, says; /* of the store; of bob's mailbox */
+	bool directory_away;
+	unsigned files, got_bob, reports;
+} kept[] = {
+	{ "the store is gone", "bob@here", ST_GONE, ST_OK, false, 1, 0, 0 },
+	{ "the store has no room", "bob@here", ST_NOSPACE, ST_OK, false, 1, 0, 0 },
+	{ "the directory can't answer", "bob@here", ST_OK, ST_OK, true, 1, 0, 0 },
+	{ "one mailbox is full", "bob@here,carol@here", ST_OK, ST_NOSPACE, false, 1, 0, 0 },
+	{ "one address is wrong", "bob@here,nobody@here", ST_OK, ST_OK, false, 0, 1, 1 },
+	{ "the mailbox vanished", "bob@here", ST_OK, ST_NOTFOUND, false, 0, 0, 1 },
+};
+
+static void kept_body(void *arg)
+{
+	(void)arg;
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+		struct world w = { .through = true,
+				   .trouble = kept[i].trouble,
+				   .directory_away = kept[i].directory_away };
+		struct fsdriver_stats files;
+
+		w.says[2] = kept[i].says;
+		world_home(&w);
+		world_open(&w, NULL);
+		world_submit(&w, "alice@here", kept[i].to, "x\r\n");
+		fsdriver_stats(w.driver, &files);
+		must(files.committed >= 1); /* when it is acknowledged */
+		world_settle(&w);
+		if (world_files(&w, "Queue", ".eml") != kept[i].files ||
+		    w.got[2] != kept[i].got_bob || w.got[1] != kept[i].reports) {
+			fprintf(stderr, "%s: %u %u\n", kept[i].name, w.got[1], w.got[2]);
+			abort();
+		}
+		w.trouble = ST_OK;
+		w.directory_away = false;
+		memset(w.says, 0, sizeof(w.says));
+		world_close(&w);
+		world_end(&w);
+	}
+}
+
+static void what_cannot_go_straight_through_is_kept_before_it_is_acknowledged(void **state)
+{
+	(void)state;
+	run_on_loop(kept_body, NULL);
+}
+
+struct sender {
+	struct world *w;
+	unsigned *left;
+	struct fiber *waiter;
+	enum st want;
+};
+
+static void sending(void *arg)
+{
+	struct sender *s = arg;
+
+	for (int i = 0; i < 20; i++) {
+		world_submit(s->w, "alice@here", "bob@here", "x\r\n");
+		fiber_yield();
+	}
+	if (--*s->left == 0)
+		fiber_wake(s->waiter);
+}
+
+static void crowd_through_body(void *arg)
+{
+	struct world w = { .through = true };
+	unsigned left = 200, turns = 0;
+	struct sender s = { &w, &left, fiber_self(), ST_OK };
+	struct aq_stats stats;
+	struct err err;
+
+	(void)arg;
+	world_home(&w);
+	world_open(&w, NULL);
+	for (int i = 0; i < 200; i++)
+		must(fiber_spawn("sending", sending, &s, &err) == ST_OK);
+	while (left) {
+		w.trouble = ++turns % 2 ? ST_GONE : ST_OK;
+		aq_store_bound(w.aq, turns % 2 == 0);
+		fiber_park(deadline_in_ms(3));
+	}
+	w.trouble = ST_OK;
+	aq_store_bound(w.aq, true);
+	world_settle(&w);
+	aq_stats(w.aq, &stats);
+	must(w.got[2] == 4000 && stats.delivered_messages == 4000);
+	must(world_files(&w, "Queue", "") == 0);
+	world_close(&w);
+	world_end(&w);
+}
+
+static void a_crowd_goes_straight_through_while_the_store_comes_and_goes(void **state)
+{
+	(void)state;
+	run_on_loop(crowd_through_body, NULL);
+}
+
+static void refused_sender(void *arg)
+{
+	struct mailmsg_rcpt to = { .address = SPAN("bob@here") };
+	struct mailmsg_envelope env = { .sender = SPAN("x@y"), .rcpts = &to, .nrcpts = 1 };
+	struct sender *s = arg;
+	struct mailmsg *m;
+	struct err err;
+
+	must(mailmsg_create(s->w->driver, &m, &err) == ST_OK);
+	must(mailmsg_write(m, "x\r\n", 3, &err) == ST_OK);
+	must(aq_accept(s->w->aq, m, &env, &err) == s->want);
+	if (--*s->left == 0)
+		fiber_wake(s->waiter);
+}
+
+static void stop_body(void *arg)
+{
+	struct world w = { .through = true };
+	struct aq_options o = { .fibers_per_queue = 1 };
+	struct aq_sink pending = { "hold", AQ_PRE_CATEGORIZE, 5, hold, NULL };
+	unsigned left = 3;
+	struct sender first = { &w, &left, fiber_self(), ST_OK };
+	struct sender others = { &w, &left, fiber_self(), ST_GONE };
+	struct err err;
+
+	(void)arg;
+	world_home(&w);
+	world_open(&w, &o);
+	must(aq_sink_add(w.aq, &pending, &err) == ST_OK);
+	must(fiber_spawn("sender", refused_sender, &first, &err) == ST_OK);
+	fiber_sleep(deadline_in_ms(20)); /* it is in the sink's hands */
+	must(fiber_spawn("sender", refused_sender, &others, &err) == ST_OK);
+	must(fiber_spawn("sender", refused_sender, &others, &err) == ST_OK);
+	fiber_sleep(deadline_in_ms(20)); /* they wait behind it */
+	must(aq_stop(w.aq, deadline_in_ms(10), &err) == ST_TIMEOUT);
+	while (left > 1)
+		fiber_park(deadline_in_ms(10));
+	aq_sink_done(held, SINK_OK);
+	while (left)
+		fiber_park(NO_DEADLINE);
+	must(world_files(&w, "Queue", ".eml") == 1); /* kept: it was acknowledged */
+	world_close(&w);
+	world_end(&w);
+}
+
+static void who_waits_at_the_stop_is_told(void **state)
+{
+	(void)state;
+	run_on_loop(stop_body, NULL);
+}
+
 /* ---- limits ---- */
 
 static void bound_body(void *arg)
@@ -350,15 +557,6 @@ static void damaged_files_are_set_aside_and_the_others_delivered(void **state)
 }
 
 /* ---- sinks ---- */
-
-static struct aq_msg *held;
-
-static enum aq_result hold(void *arg, struct aq_msg *m)
-{
-	(void)arg;
-	held = m;
-	return SINK_PENDING;
-}
 
 static enum aq_result consume(void *arg, struct aq_msg *m)
 {
@@ -430,6 +628,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_message_goes_where_its_addresses_lead),
+		cmocka_unit_test(straight_through_it_goes_there_as_well),
+		cmocka_unit_test(what_goes_straight_through_leaves_no_file),
+		cmocka_unit_test(what_cannot_go_straight_through_is_kept_before_it_is_acknowledged),
+		cmocka_unit_test(a_crowd_goes_straight_through_while_the_store_comes_and_goes),
+		cmocka_unit_test(who_waits_at_the_stop_is_told),
 		cmocka_unit_test(events_come_in_their_order),
 		cmocka_unit_test(a_failure_is_reported_as_rfc_3464_has_it),
 		cmocka_unit_test(who_has_it_is_not_tried_again_and_the_rest_is),

@@ -124,6 +124,7 @@ void world_open(struct world *w, const struct aq_options *more)
 	w->source = (struct ds_source){ ask, w };
 	must(fsdriver_open(w->home, &w->driver, &err) == ST_OK);
 	must(ds_new(&dso, &w->ds, &err) == ST_OK);
+	o.through = w->through;
 	o.driver = w->driver;
 	o.ds = w->ds;
 	o.hostname = "mx.here";
@@ -162,6 +163,7 @@ void world_submit(struct world *w, const char *from, const char *to, const char 
 	struct mailmsg_envelope env = { .sender = span_str(from), .rcpts = rcpts };
 	struct span rest = span_str(to);
 	struct mailmsg *m;
+	uint8_t guid[MAILMSG_GUID];
 	struct err err;
 
 	while (rest.at)
@@ -169,8 +171,9 @@ void world_submit(struct world *w, const char *from, const char *to, const char 
 	must(aq_admit(w->aq, &err) == ST_OK);
 	must(mailmsg_create(w->driver, &m, &err) == ST_OK);
 	must(mailmsg_write(m, content, strlen(content), &err) == ST_OK);
-	must(mailmsg_commit(m, &env, &err) == ST_OK);
-	aq_submit(w->aq, m);
+	memcpy(guid, mailmsg_guid(m), sizeof(guid));
+	must(aq_accept(w->aq, m, &env, &err) == ST_OK);
+	must(memcmp(guid, env.guid, sizeof(guid)) == 0 && env.size == strlen(content));
 }
 
 static void add_up(void *arg, const struct aq_queue_view *v)

@@ -27,6 +27,7 @@ struct world {
 	struct dsaccess *ds;
 	struct aq *aq;
 	struct ds_source source;
+	bool through; /* through delivery is on */
 	bool directory_away;
 	/* the store: who got how many messages; what it says instead */
 	unsigned got[64];
@@ -45,7 +46,7 @@ void world_open(struct world *w, const struct aq_options *more); /* F */
 void world_close(struct world *w); /* F: as a restart would; home stays */
 void world_end(struct world *w);   /* removes the home */
 
-/* F: accept a message as a session does; recipients with commas between. */
+/* F: accept a message as a session does; recipients with commas between.  Returns when it is acknowledged. */
 void world_submit(struct world *w, const char *from, const char *to, const char *content);
 /* F: until nothing is waiting or active but in the queues that wait for a time. */
 void world_settle(struct world *w);
