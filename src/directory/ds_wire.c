@@ -64,6 +64,19 @@ enum st ds_ask_store(void *arg, struct span address, struct pool *pool, struct d
 	return st;
 }
 
+enum st ds_watch(struct dsaccess *ds, uint64_t token, struct err *err)
+{
+	struct wire_answer a = { 0 };
+	struct wire_msg m;
+	enum st st;
+
+	wire_begin(&m, 1);
+	pw_u64(&m.w, PR_WATCH_TOKEN, token);
+	st = wire_send(&m, ds->chan, DS_LOOP, WIRE_DS_WATCH, &a, err);
+	wire_answer_free(&a);
+	return st;
+}
+
 /* ---- logging on ---- */
 
 static enum st take_logon(struct dsaccess *ds, const struct plist *l, struct ds_logon *logon,

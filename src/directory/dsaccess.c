@@ -25,6 +25,7 @@ struct flight {
 	struct span key;
 	struct fiber_queue waiters;
 	unsigned users;
+	uint64_t flushes; /* when it was asked: after another flush its answer is old */
 	bool landed;
 	enum st st;
 	struct err err;
@@ -248,15 +249,14 @@ static void land(struct dsaccess *ds, struct flight *f)
 
 static void fly(struct dsaccess *ds, struct flight *f, struct span key)
 {
-	uint64_t flushes = ds->flushes;
-
+	f->flushes = ds->flushes;
 	f->key = key;
 	f->users++;
 	take_off(ds, f);
 	ds->stats.misses++;
 	f->st = ds->source.resolve(ds->source.arg, key, f->pool, &f->object, &f->err);
 	/* What was asked before a flush may be from before the change. */
-	if ((f->st == ST_OK || f->st == ST_NOTFOUND) && flushes == ds->flushes)
+	if ((f->st == ST_OK || f->st == ST_NOTFOUND) && f->flushes == ds->flushes)
 		remember(ds, key, f->st, &f->object);
 	land(ds, f);
 }
@@ -265,7 +265,7 @@ static struct flight *find_flight(struct dsaccess *ds, struct span key)
 {
 	struct flight *f = ds->flights;
 
-	while (f && !span_eq(f->key, key))
+	while (f && (f->flushes != ds->flushes || !span_eq(f->key, key)))
 		f = f->next;
 	return f;
 }

@@ -6,8 +6,8 @@
  * that are under way: a burst of mail to one address asks once.
  *
  * One DSAccess per loop, used on that loop only, no locks.  Calls marked F are made in a fiber and may park
- * it.  An answer may be as old as the TTL: what must be exact (a disabled mailbox at delivery, a password) is
- * checked by the store again. */
+ * it.  A change of the directory empties the cache (ds_watch); if that news were lost an answer may be as old as
+ * the TTL.  What must be exact (a disabled mailbox at delivery, a password) is checked by the store again. */
 #ifndef DIRECTORY_DSACCESS_H
 #define DIRECTORY_DSACCESS_H
 
@@ -67,8 +67,12 @@ void ds_free(struct dsaccess *ds); /* no call under way; NULL is fine */
  * Failures other than ST_NOTFOUND are never cached. */
 [[nodiscard]] enum st ds_resolve(struct dsaccess *ds, struct span address, struct pool *pool,
 				 struct ds_object *out, struct err *err);
-/* Forget everything (the directory was changed, the store was bound again). */
+/* Forget everything (the directory was changed, the store was bound again); what is being asked is asked again by
+ * whoever comes from now on. */
 void ds_flush(struct dsaccess *ds);
+/* F: from now on the store notifies this token (exipc_notify) when the directory changes, until the binding ends.
+ * Flush then, and once after this returned: what changed before it is told to nobody.  Status as of any request. */
+[[nodiscard]] enum st ds_watch(struct dsaccess *ds, uint64_t token, struct err *err);
 
 struct ds_stats {
 	uint64_t hits, misses, joined, evicted;

@@ -84,6 +84,7 @@ enum st inet_host_new(const struct inet_options *o, struct inet_host **out, stru
 	h->config = o->config;
 	h->version = o->version;
 	h->nloops = o->nloops;
+	h->tasks = 1;
 	memcpy(h->protocols, o->protocols, sizeof(h->protocols));
 	snprintf(h->hostname, sizeof(h->hostname), "%s", config_str(o->config, "hostname"));
 	st = make_loops(h, o, err);
@@ -198,6 +199,75 @@ static void accepted(void *owner, int fd)
 	loop_post(a->loop->loop, session_adopt, a);
 }
 
+/* ---- fibers of our own: the end waits for them ---- */
+
+static void tasks_over(void *arg)
+{
+	struct inet_host *h = arg;
+
+	h->stopped(h->arg);
+}
+
+/* Any loop.  The last one is over after the transport was stopped. */
+static void task_over(struct inet_host *h)
+{
+	if (__atomic_sub_fetch(&h->tasks, 1, __ATOMIC_ACQ_REL) == 0)
+		loop_post(h->loops[0]->loop, tasks_over, h);
+}
+
+/* fn ends with task_over(). */
+static enum st task_spawn(struct inet_host *h, const char *name, void (*fn)(void *arg), void *arg,
+			  struct err *err)
+{
+	enum st st;
+
+	__atomic_fetch_add(&h->tasks, 1, __ATOMIC_RELAXED);
+	st = fiber_spawn(name, fn, arg, err);
+	if (st != ST_OK)
+		task_over(h);
+	return st;
+}
+
+/* ---- the store comes and goes; every loop ---- */
+
+static void directory_changed(void *arg, uint64_t value)
+{
+	struct inet_loop *il = arg;
+
+	(void)value;
+	ds_flush(il->ds);
+}
+
+/* A fiber.  Without this changes are seen when what is remembered gets old. */
+static void watch_directory(void *arg)
+{
+	struct inet_loop *il = arg;
+	struct err err;
+
+	if (ds_watch(il->ds, il->directory.token, &err) != ST_OK)
+		log_event(LOG_NOTICE, "directory not watched", LU("loop", il->index), LE(&err));
+	ds_flush(il->ds);
+	task_over(il->host);
+}
+
+static void store_bound(void *arg)
+{
+	struct inet_loop *il = arg;
+	struct err err;
+
+	if (il->ds && task_spawn(il->host, "watch directory", watch_directory, il, &err) != ST_OK)
+		log_event(LOG_WARN, "directory not watched", LU("loop", il->index), LE(&err));
+}
+
+static void store_lost(void *arg)
+{
+	struct inet_loop *il = arg;
+
+	if (il->ds)
+		ds_flush(il->ds);
+	session_kick_all(il);
+}
+
 /* ---- starting: loops[0], then every loop, then loops[0] again ---- */
 
 static void start_failed(struct inet_host *h, enum st st)
@@ -243,14 +313,15 @@ static void open_and_tell(void *arg)
 	struct inet_host *h = arg;
 	enum st st = exipc_wait_bound(h->loops[0]->chan, deadline_in_ms(FIRST_BIND_MS), &h->err);
 
-	if (h->stopping)
-		return;
-	if (st != ST_DENIED)
-		st = open_ports(h);
-	if (st != ST_OK)
-		start_failed(h, st);
-	else
-		h->started(h->arg, ST_OK, &h->err);
+	if (!h->stopping) {
+		if (st != ST_DENIED)
+			st = open_ports(h);
+		if (st != ST_OK)
+			start_failed(h, st);
+		else
+			h->started(h->arg, ST_OK, &h->err);
+	}
+	task_over(h);
 }
 
 /* loops[0]: one loop is ready. */
@@ -268,7 +339,7 @@ static void loop_ready(void *arg)
 	if (st == ST_OK)
 		st = start_transport(h);
 	if (st == ST_OK)
-		st = fiber_spawn("start", open_and_tell, h, &h->err);
+		st = task_spawn(h, "start", open_and_tell, h, &h->err);
 	if (st != ST_OK)
 		start_failed(h, st);
 }
@@ -285,24 +356,9 @@ static void loop_begin(void *arg)
 	ds_options_config(&o, il->host->config);
 	if (ds_new(&o, &il->ds, &err) != ST_OK)
 		il->ds = NULL;
+	il->directory = (struct inet_watcher){ .changed = directory_changed, .arg = il };
+	inet_watch(il, &il->directory);
 	loop_post(il->host->loops[0]->loop, loop_ready, il);
-}
-
-/* A loop hears that the store was bound again, or lost. */
-static void store_bound(void *arg)
-{
-	struct inet_loop *il = arg;
-
-	if (il->ds)
-		ds_flush(il->ds);
-}
-
-static void store_lost(void *arg)
-{
-	struct inet_loop *il = arg;
-
-	store_bound(arg);
-	session_kick_all(il);
 }
 
 static void store_state(void *arg, bool bound)
@@ -367,14 +423,24 @@ void inet_host_start(struct inet_host *h,
 static void stop_transport(void *arg)
 {
 	struct inet_host *h = arg;
+	enum st st = ST_OK;
 	struct err err;
 
-	if (h->aq && aq_stop(h->aq, deadline_in_ms(AQ_STOP_MS), &err) != ST_OK) {
+	if (h->aq)
+		st = aq_stop(h->aq, deadline_in_ms(AQ_STOP_MS), &err);
+	/* From here on nothing waits for the store any more. */
+	if (h->ipc)
+		exipc_client_stop(h->ipc);
+	if (st != ST_OK) {
+		log_event(LOG_WARN, "the queue stops without the store", LE(&err));
+		st = aq_stop(h->aq, deadline_in_ms(AQ_STOP_MS), &err);
+	}
+	if (st != ST_OK) {
 		/* What still runs holds on to the engine: leave it to the end of the process. */
 		log_event(LOG_WARN, "queue did not stop", LE(&err));
 		h->aq = NULL;
 	}
-	h->stopped(h->arg);
+	task_over(h);
 }
 
 /* loops[0]; posted once, by the last session or by stop itself. */
@@ -384,7 +450,7 @@ static void sessions_over(void *arg)
 
 	timer_clear(&h->patience);
 	if (fiber_spawn("stop", stop_transport, h, &h->err) != ST_OK)
-		h->stopped(h->arg);
+		task_over(h);
 }
 
 static void session_over(struct inet_host *h)

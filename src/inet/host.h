@@ -142,6 +142,7 @@ struct inet_loop {
 	struct exipc_chan *chan;
 	struct dsaccess *ds;
 	/* private */
+	struct inet_watcher directory; /* its changes empty ds */
 	struct inet_session *sessions;
 	uint64_t nsessions;
 	uint64_t counters[INET_PROTOCOLS][INET_COUNTERS];
@@ -182,6 +183,7 @@ struct inet_host {
 	unsigned loops_ready, next_loop;
 	uint64_t next_id;
 	uint64_t sessions; /* on all loops */
+	unsigned tasks;    /* fibers of our own, and one for the transport */
 	struct timer patience;
 	void (*started)(void *arg, enum st st, const struct err *err);
 	void (*stopped)(void *arg);

@@ -2,6 +2,7 @@
 
 #include "props/le.h"
 #include "store/auth.h"
+#include "store/watch.h"
 
 #include <ctype.h>
 #include <pthread.h>
@@ -153,6 +154,16 @@ enum st commit_wait(struct ese_batch *b, struct err *err)
 	return st;
 }
 
+/* The same for a change of the directory, which those who remember its answers must hear of. */
+static enum st commit_and_tell(struct directory *d, struct ese_batch *b, struct err *err)
+{
+	enum st st = commit_wait(b, err);
+
+	if (st == ST_OK)
+		watch_notify(&d->store->shards[0], WATCH_DIRECTORY, ++d->changes);
+	return st;
+}
+
 enum st directory_write(struct directory *d, enum dir_row kind, const char *name,
 			const struct buf *value, struct err *err)
 {
@@ -166,7 +177,7 @@ enum st directory_write(struct directory *d, enum dir_row kind, const char *name
 		ese_put(b, key_dir(&k, kind, span_str(name)), buf_get(value));
 	else
 		ese_delete(b, key_dir(&k, kind, span_str(name)));
-	return commit_wait(b, err);
+	return commit_and_tell(d, b, err);
 }
 
 static void put_user(struct ese_batch *b, const struct user *u)
@@ -241,7 +252,7 @@ enum st directory_user_add(struct directory *d, struct user *u, struct err *err)
 	pw_end(&w);
 	ese_put(b, key_dir_mailbox(&k, DIR_MAILBOX, u->mailbox), buf_get(&owner));
 	buf_free(&owner);
-	st = commit_wait(b, err);
+	st = commit_and_tell(d, b, err);
 	if (st == ST_OK)
 		d->last_mailbox = u->mailbox;
 	return st;
@@ -255,7 +266,7 @@ enum st directory_user_write(struct directory *d, const struct user *u, struct e
 	if (st != ST_OK)
 		return st;
 	put_user(b, u);
-	return commit_wait(b, err);
+	return commit_and_tell(d, b, err);
 }
 
 enum st directory_user_remove(struct directory *d, const struct user *u, struct err *err)
@@ -269,7 +280,7 @@ enum st directory_user_remove(struct directory *d, const struct user *u, struct 
 	ese_delete(b, key_dir(&k, DIR_USER, span_str(u->name)));
 	ese_delete(b, key_dir_mailbox(&k, DIR_MAILBOX, u->mailbox));
 	put_empty(b, key_dir_mailbox(&k, DIR_PURGE, u->mailbox));
-	return commit_wait(b, err);
+	return commit_and_tell(d, b, err);
 }
 
 /* ---- opening ---- */

@@ -18,6 +18,7 @@ struct directory {
 	struct fiber_lock
 		lock; /* one change at a time: what is checked stays true until it is written */
 	uint64_t last_mailbox;
+	uint64_t changes; /* since this start, for those who watch */
 	uint8_t secret[32];
 	struct auth *auth;
 };
@@ -50,7 +51,8 @@ enum st directory_user(struct directory *d, const char *name, struct user *out, 
 enum st directory_has(struct directory *d, enum dir_row kind, const char *name, struct err *err);
 const char *directory_domain_of(const char *name); /* behind the last @ */
 
-/* F: put one row, or delete it where value is NULL, durable on return. */
+/* F: put one row, or delete it where value is NULL, durable on return; then whoever watches the directory is told.  So do
+ * the others that write. */
 enum st directory_write(struct directory *d, enum dir_row kind, const char *name,
 			const struct buf *value, struct err *err);
 /* F.  A new user: row, mailbox id, counters in one batch.  d->lock is held. */

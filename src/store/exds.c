@@ -2,6 +2,7 @@
 #include "store/call.h"
 #include "store/directory.h"
 #include "store/sasl.h"
+#include "store/watch.h"
 
 #include <stdlib.h>
 
@@ -118,6 +119,16 @@ enum st serve_DS_LOGOFF(struct call *c, struct err *err)
 }
 
 /* ---- resolving ---- */
+
+enum st serve_DS_WATCH(struct call *c, struct err *err)
+{
+	enum st st = on_loop_0(c, err);
+
+	if (st != ST_OK)
+		return st;
+	return watch_add(c->shard, WATCH_DIRECTORY, c->rq->binding_id, c->rq->client_loop,
+			 plist_u64(&c->in, PR_WATCH_TOKEN, 0), err);
+}
 
 static enum st put_alias(struct call *c, const char *name, struct err *err)
 {

@@ -1,4 +1,4 @@
-/* watch.h - who wants to know when a folder changes.
+/* watch.h - who wants to know when a folder, or the directory, changes.
  *
  * A watcher is a session of a client process: (binding, client loop, token).  It is found by FID, needs no loaded
  * mailbox, and dies with its binding.  Own loop. */
@@ -7,7 +7,9 @@
 
 #include "store/shard.h"
 
-#define WATCHERS_MAX 200000 /* of a loop */
+#define WATCHERS_MAX    200000 /* of a loop */
+/* In the place of a FID, on loop 0: the directory.  (No folder has it: mailbox ids begin with 1.) */
+#define WATCH_DIRECTORY 0
 
 /* ST_EXISTS is none: the same watcher again is ST_OK.  ST_BUSY over the limit, ST_NOMEM. */
 enum st watch_add(struct shard *sh, uint64_t fid, uint64_t binding, unsigned client_loop,

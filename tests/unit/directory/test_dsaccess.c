@@ -254,6 +254,37 @@ static void fifty_who_ask_the_same_ask_once(void **state)
 	run_on_loop(joined_body, NULL);
 }
 
+/* Who asks after a change must not get the answer to a question from before it. */
+static void changed_body(void *arg)
+{
+	struct ds_test t = { .table = { .slow = true } };
+	unsigned left = 1;
+	struct asker a = { &t, &left, fiber_self(), ST_OK };
+	struct ds_object o;
+	struct err err;
+
+	(void)arg;
+	begin(&t, 100);
+	must(fiber_spawn("asking", asking, &a, &err) == ST_OK);
+	while (!t.table.gate.head)
+		fiber_yield();
+	ds_flush(t.ds);
+	t.table.slow = false;
+	must(ask(&t, "alice@mailroot.test", &o) == ST_OK && t.table.asked == 2);
+	fiber_queue_wake_all(&t.table.gate);
+	while (left)
+		fiber_park(NO_DEADLINE);
+	/* And the old answer, that comes last, is not what is remembered. */
+	must(ask(&t, "alice@mailroot.test", &o) == ST_OK && t.table.asked == 2);
+	end(&t);
+}
+
+static void a_change_is_seen_by_the_next_who_asks(void **state)
+{
+	(void)state;
+	run_on_loop(changed_body, NULL);
+}
+
 static int with_clock(void **state)
 {
 	static const struct clock_seam seam = { .mono = shifted_mono };
@@ -270,6 +301,7 @@ int main(void)
 		cmocka_unit_test(a_failure_is_not_remembered),
 		cmocka_unit_test(memory_is_bounded_and_what_is_used_stays),
 		cmocka_unit_test(fifty_who_ask_the_same_ask_once),
+		cmocka_unit_test(a_change_is_seen_by_the_next_who_asks),
 	};
 
 	return cmocka_run_group_tests(tests, with_clock, NULL);

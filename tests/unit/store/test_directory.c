@@ -333,6 +333,49 @@ static void still_gone(struct rig *r)
 	CHECK_ST(scram(r, "alice@mailroot.test", "demo"), ST_OK);
 }
 
+/* A host that watches hears of every change of the directory, and of nothing else. */
+static void changes_are_told(struct rig *r)
+{
+	static const struct {
+		const char *name;
+		enum wire_op op;
+		uint32_t tag;
+		const char *value;
+	} rows[] = {
+		{ "a domain comes", WIRE_DS_DOMAIN_ADD, PR_DOMAIN, "new.test" },
+		{ "a domain goes", WIRE_DS_DOMAIN_REMOVE, PR_DOMAIN, "new.test" },
+		{ "an alias comes", WIRE_DS_ALIAS_ADD, PR_ADDRESS, "told@mailroot.test" },
+		{ "an alias goes", WIRE_DS_ALIAS_REMOVE, PR_ADDRESS, "told@mailroot.test" },
+		{ "a user goes", WIRE_DS_USER_REMOVE, PR_USER, "fred@mailroot.test" },
+	};
+	struct wire_answer a;
+	struct wire_msg m;
+	unsigned told;
+
+	wire_begin(&m, 1);
+	pw_u64(&m.w, PR_WATCH_TOKEN, 4711);
+	CHECK_ST(wire_send(&m, rig_chan(r), 0, WIRE_DS_WATCH, &a, &rig_err), ST_OK);
+	wire_answer_free(&a);
+	told = r->notified;
+	CHECK_ST(rig_add_user(r, "fred@mailroot.test", "demo", NULL), ST_OK);
+	while (r->notified == told)
+		fiber_yield();
+	CHECK_ST(disable(r, "fred@mailroot.test", true), ST_OK);
+	while (r->notified == told + 1)
+		fiber_yield();
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		told = r->notified;
+		CHECK_ST(admin(r, rows[i].op, rows[i].tag, rows[i].value), ST_OK);
+		while (r->notified == told)
+			fiber_yield();
+		CHECK(r->token == 4711);
+	}
+	told = r->notified;
+	CHECK_ST(admin(r, WIRE_DS_DOMAIN_ADD, PR_DOMAIN, "mailroot.test"), ST_EXISTS);
+	rig_mail(r, alice.mailbox, DOTS);
+	CHECK(r->notified == told);
+}
+
 static void status_is_json(struct rig *r)
 {
 	struct wire_answer a;
@@ -366,6 +409,7 @@ static void whole_story(void **state)
 	rig_run(&r, the_disabled_are_out);
 	rig_run(&r, guessing_is_slowed);
 	rig_run(&r, the_removed_are_gone);
+	rig_run(&r, changes_are_told);
 	rig_run(&r, status_is_json);
 	rig_down(&r);
 	rig_up(&r, 2);
