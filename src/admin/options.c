@@ -3,6 +3,7 @@
 
 #include "admin/version.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -66,6 +67,9 @@ static int read_fd(const char *program, const char *text)
 
 	if (!span_u32(span_str(text), &n) || n > 65535)
 		refuse(program, "not a descriptor number", text);
+	/* It is for this program, not for those that it starts. */
+	if (fcntl((int)n, F_SETFD, FD_CLOEXEC) < 0)
+		refuse(program, "not an open descriptor", text);
 	return (int)n;
 }
 
