@@ -1,5 +1,6 @@
 #include "store/auth.h"
 
+#include <arpa/inet.h>
 #include <crypt.h>
 #include <openssl/evp.h>
 #include <sodium.h>
@@ -276,6 +277,7 @@ enum st auth_check(struct auth *a, struct span name, struct span password, struc
 enum st auth_scram_user(struct auth *a, struct span name, struct user *u, struct err *err)
 {
 	crypto_auth_hmacsha256_state s;
+	char lower[NAME_BYTES_MAX + 1];
 	uint8_t mac[32];
 	enum st st = find_user(a, name, u, err);
 
@@ -284,6 +286,9 @@ enum st auth_scram_user(struct auth *a, struct span name, struct user *u, struct
 	if (st != ST_OK && st != ST_NOTFOUND)
 		return st;
 	*u = (struct user){ .scram.iterations = SCRAM_ITERATIONS };
+	/* However it is spelled, as it would be for somebody who is there. */
+	if (directory_name(name, lower, NULL) == ST_OK)
+		name = span_str(lower);
 	crypto_auth_hmacsha256_init(&s, a->directory->secret, sizeof a->directory->secret);
 	crypto_auth_hmacsha256_update(&s, (const uint8_t *)name.at, name.len);
 	crypto_auth_hmacsha256_final(&s, mac);
@@ -295,16 +300,32 @@ enum st auth_scram_user(struct auth *a, struct span name, struct user *u, struct
 
 /* ---- failures ---- */
 
-static uint64_t who_is(const struct auth *a, struct span ip, struct span name)
+/* One guesser has a whole IPv6 network of 64 bits. */
+static uint64_t ip_hash(const struct auth *a, struct span ip)
 {
-	uint64_t ip_hash = 0, hash = 0;
+	char text[INET6_ADDRSTRLEN] = "";
+	struct in6_addr v6;
+	uint64_t hash = 0;
 
-	crypto_shorthash((uint8_t *)&ip_hash, (const uint8_t *)(ip.at ? ip.at : ""), ip.len,
+	if (ip.len && ip.len < sizeof text)
+		memcpy(text, ip.at, ip.len);
+	if (inet_pton(AF_INET6, text, &v6) == 1)
+		ip = span_of(v6.s6_addr, 8);
+	crypto_shorthash((uint8_t *)&hash, (const uint8_t *)(ip.at ? ip.at : ""), ip.len,
 			 a->who_key);
-	if (!name.len)
-		return ip_hash;
-	crypto_shorthash((uint8_t *)&hash, (const uint8_t *)name.at, name.len, a->who_key);
-	return hash ^ (ip_hash << 1 | ip_hash >> 63);
+	return hash;
+}
+
+/* A user at an address; 0: a name that nobody can have.  However a name is spelled, it is one. */
+static uint64_t user_hash(const struct auth *a, struct span ip, struct span name)
+{
+	char lower[NAME_BYTES_MAX + 1];
+	uint64_t from = ip_hash(a, ip), hash = 0;
+
+	if (directory_name(name, lower, NULL) != ST_OK)
+		return 0;
+	crypto_shorthash((uint8_t *)&hash, (const uint8_t *)lower, strlen(lower), a->who_key);
+	return hash ^ (from << 1 | from >> 63);
 }
 
 static unsigned wait_of(const struct auth *a, uint64_t who, uint32_t limit)
@@ -323,8 +344,8 @@ unsigned auth_throttled(const struct auth *a, struct span ip, struct span name)
 
 	if (!a->per_minute)
 		return 0;
-	all = wait_of(a, who_is(a, ip, SPAN_NONE), a->per_minute * IP_FACTOR);
-	one = name.len ? wait_of(a, who_is(a, ip, name), a->per_minute) : 0;
+	all = wait_of(a, ip_hash(a, ip), a->per_minute * IP_FACTOR);
+	one = wait_of(a, user_hash(a, ip, name), a->per_minute);
 	return all > one ? all : one;
 }
 
@@ -333,6 +354,8 @@ static void count_failure(struct auth *a, uint64_t who)
 	struct failures *f = &a->failures[who % FAILURE_SLOTS];
 	int64_t now = clock_mono();
 
+	if (!who)
+		return;
 	if (f->who != who || now - f->since > FAILURE_WINDOW)
 		*f = (struct failures){ .who = who, .since = now };
 	f->count++;
@@ -340,8 +363,7 @@ static void count_failure(struct auth *a, uint64_t who)
 
 unsigned auth_failed(struct auth *a, struct span ip, struct span name)
 {
-	count_failure(a, who_is(a, ip, SPAN_NONE));
-	if (name.len)
-		count_failure(a, who_is(a, ip, name));
+	count_failure(a, ip_hash(a, ip));
+	count_failure(a, user_hash(a, ip, name));
 	return a->delay_ms;
 }

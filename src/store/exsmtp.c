@@ -4,11 +4,13 @@
  * second delivery of the same MSG_GUID to a mailbox finds the row of the first, or waits for it while
  * it is under way. */
 #include "store/call.h"
+#include "store/directory.h"
 #include "store/message.h"
 
 #include <stdlib.h>
 
 #define RECIPIENTS_MAX 10000
+#define FORGET_QUEUED  100 /* commits of one request that nobody waited for */
 
 /* A delivery that is queued and not yet durable; in the mailbox's list. */
 struct guid_inflight {
@@ -19,6 +21,7 @@ struct guid_inflight {
 
 struct slot {
 	uint64_t mailbox;
+	size_t place;       /* in the request */
 	struct mailbox *mb; /* held from queueing to the end */
 	struct change change;
 	struct guid_inflight inflight;
@@ -32,7 +35,7 @@ struct job {
 	struct content *content;
 	char guid[GUID_BYTES];
 	int64_t date;
-	struct slot *slots; /* of all shards; a job looks at its own */
+	struct slot *slots; /* of all shards, ascending by mailbox; a job looks at its own */
 	size_t nslots;
 };
 
@@ -215,9 +218,33 @@ static enum st put_statuses(struct call *c, const struct job *j, struct err *err
 	if (!st)
 		return fail(err, ST_NOMEM, "out of memory");
 	for (size_t i = 0; i < j->nslots; i++)
-		st[i] = j->slots[i].st;
+		st[j->slots[i].place] = j->slots[i].st;
 	pw_mv_num(call_reply(c, 1), PR_STATUSES, st, j->nslots);
 	free(st);
+	return ST_OK;
+}
+
+static int by_mailbox(const void *a, const void *b)
+{
+	const struct slot *x = a, *y = b;
+
+	if (x->mailbox != y->mailbox)
+		return x->mailbox < y->mailbox ? -1 : 1;
+	return x->place < y->place ? -1 : x->place > y->place;
+}
+
+/* In the order of the mailboxes: two deliveries of one guid, each of which waits for mailboxes that the other has
+ * entered, must not wait in a circle. */
+static enum st make_slots(struct call *c, struct job *j, struct err *err)
+{
+	j->slots = calloc(j->nslots, sizeof *j->slots);
+	if (!j->slots)
+		return fail(err, ST_NOMEM, "out of memory");
+	for (size_t i = 0; i < j->nslots; i++) {
+		j->slots[i].mailbox = plist_mv_num(&c->in, PR_RECIPIENT_MAILBOXES, i);
+		j->slots[i].place = i;
+	}
+	qsort(j->slots, j->nslots, sizeof *j->slots, by_mailbox);
 	return ST_OK;
 }
 
@@ -232,14 +259,9 @@ enum st serve_SMTP_DELIVER(struct call *c, struct err *err)
 	st = read_guid(c, j.guid, err);
 	if (st == ST_OK)
 		st = read_mailboxes(c, &j.nslots, err);
+	if (st == ST_OK)
+		st = make_slots(c, &j, err);
 	if (st == ST_OK) {
-		j.slots = calloc(j.nslots, sizeof *j.slots);
-		if (!j.slots)
-			st = fail(err, ST_NOMEM, "out of memory");
-	}
-	if (st == ST_OK) {
-		for (size_t i = 0; i < j.nslots; i++)
-			j.slots[i].mailbox = plist_mv_num(&c->in, PR_RECIPIENT_MAILBOXES, i);
 		job_everywhere(&j, c->shard);
 		st = put_statuses(c, &j, err);
 	}
@@ -272,7 +294,9 @@ enum st serve_SMTP_FORGET(struct call *c, struct err *err)
 		if (st != ST_OK)
 			break;
 		ese_delete(b, key_named(&k, mailbox, BOX_DELIVERED, span_of(guid, sizeof guid)));
-		st = ese_commit(b, forgotten, NULL, err);
+		/* The queue of the log is memory: what comes in thousands waits for it now and then. */
+		st = (i + 1) % FORGET_QUEUED ? ese_commit(b, forgotten, NULL, err)
+					     : commit_wait(b, err);
 	}
 	return st;
 }
