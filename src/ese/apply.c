@@ -109,20 +109,8 @@ static void finish_nodes(struct node *n, struct finished *f)
 	}
 }
 
-static void run_waiters(struct waiter *w)
-{
-	while (w) {
-		struct waiter *next = w->next;
-
-		w->fn(w->arg);
-		free(w);
-		w = next;
-	}
-}
-
 static void account(struct ese *g, const struct finished *f, uint64_t applied)
 {
-	struct waiter *w = NULL;
 	uint64_t log_bytes, syncs;
 
 	log_counts(g->log, &log_bytes, &syncs);
@@ -131,15 +119,11 @@ static void account(struct ese *g, const struct finished *f, uint64_t applied)
 	g->commits += f->commits;
 	g->queue_bytes -= f->bytes;
 	g->applied_pos = applied;
-	if (g->queue_bytes <= g->o.queue_bytes / 2) {
-		w = g->waiters;
-		g->waiters = NULL;
-	}
 	if (log_bytes - g->checkpoint_log > g->o.checkpoint_bytes)
 		pthread_cond_signal(&g->check);
 	pthread_cond_broadcast(&g->settled);
 	pthread_mutex_unlock(&g->lock);
-	run_waiters(w);
+	group_wake(g);
 }
 
 static void drop_list(struct node *n)
@@ -155,15 +139,9 @@ static void drop_list(struct node *n)
 /* After a failure: those who wait for room must come back to hear that there is none. */
 static void give_up(struct ese *g, struct node *a, struct node *b)
 {
-	struct waiter *w;
-
 	drop_list(a);
 	drop_list(b);
-	pthread_mutex_lock(&g->lock);
-	w = g->waiters;
-	g->waiters = NULL;
-	pthread_mutex_unlock(&g->lock);
-	run_waiters(w);
+	group_wake(g);
 }
 
 void *apply_thread(void *arg)

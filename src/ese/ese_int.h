@@ -107,6 +107,8 @@ size_t group_cost(const struct node *n);
  * again); ST_BUSY: none. */
 enum st group_claim(struct ese *g, size_t len, struct err *err);
 void group_unclaim(struct ese *g, size_t len);
+/* Run those who wait for room, if there is room (or no hope of it). */
+void group_wake(struct ese *g);
 /* May this much new work be taken?  `small`: rows only, allowed deeper into the reserve. */
 enum st group_admit(struct ese *g, size_t bytes, bool small, struct err *err);
 struct ese_db *db_by_number(struct ese *g, uint32_t number);

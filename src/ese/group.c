@@ -55,6 +55,33 @@ enum st group_admit(struct ese *g, size_t bytes, bool small, struct err *err)
 	return ST_OK;
 }
 
+/* With the lock held: may bodies come?  On a full disk they may come to be refused. */
+static bool has_room(struct ese *g)
+{
+	if (g->broken || log_starved(g->log))
+		return true;
+	return g->queue_bytes <= g->o.queue_bytes / 2 && log_has_room(g->log, SIZE_MAX);
+}
+
+void group_wake(struct ese *g)
+{
+	struct waiter *w = NULL;
+
+	pthread_mutex_lock(&g->lock);
+	if (g->waiters && has_room(g)) {
+		w = g->waiters;
+		g->waiters = NULL;
+	}
+	pthread_mutex_unlock(&g->lock);
+	while (w) {
+		struct waiter *next = w->next;
+
+		w->fn(w->arg);
+		free(w);
+		w = next;
+	}
+}
+
 size_t group_cost(const struct node *n)
 {
 	return n->kind == REC_BODY ? n->len - REC_BODY_HEAD : n->len;
@@ -66,6 +93,7 @@ enum st group_claim(struct ese *g, size_t len, struct err *err)
 
 	pthread_mutex_lock(&g->lock);
 	busy = g->queue_bytes > g->o.queue_bytes / 2 && g->queue_bytes + len > g->o.queue_bytes;
+	busy = busy || !log_has_room(g->log, len);
 	if (!busy)
 		g->queue_bytes += len;
 	pthread_mutex_unlock(&g->lock);
@@ -95,7 +123,7 @@ void ese_when_room(struct ese *g, void (*fn)(void *arg), void *arg)
 	bool now;
 
 	pthread_mutex_lock(&g->lock);
-	now = !w || g->broken || g->queue_bytes <= g->o.queue_bytes / 2;
+	now = !w || has_room(g);
 	if (!now) {
 		*w = (struct waiter){ .next = g->waiters, .fn = fn, .arg = arg };
 		g->waiters = w;
@@ -148,6 +176,11 @@ void group_break(struct ese *g, const struct err *why)
 static void on_broken(void *arg, const struct err *why)
 {
 	group_break(arg, why);
+}
+
+static void on_prepared(void *arg)
+{
+	group_wake(arg);
 }
 
 /* ---- opening ---- */
@@ -285,6 +318,7 @@ static enum st start_log(struct ese *g, const struct log_end *end, struct err *e
 		.spares_max = (uint32_t)(g->o.checkpoint_bytes / g->o.segment_bytes) + 3,
 		.synced = on_synced,
 		.broken = on_broken,
+		.prepared = on_prepared,
 		.arg = g,
 	};
 	enum st st;

@@ -43,6 +43,7 @@ struct log_conf {
 	uint32_t spares_max; /* spare files kept for use; more are removed */
 	void (*synced)(void *arg, struct node *list);
 	void (*broken)(void *arg, const struct err *why);
+	void (*prepared)(void *arg); /* log_starved or log_has_room may have changed */
 	void *arg;
 };
 
@@ -60,6 +61,10 @@ void log_queue(struct log *l, struct node *n);
 uint32_t log_payload_max(const struct log *l);
 /* No file could be prepared ahead (the disk is full): take no new work. */
 bool log_starved(struct log *l);
+/* What is queued and `len` bytes more (counted as half a file at most) fit into the files that are there, with
+ * a part of one to spare for batches.  While they do not, no bodies are taken: should the disk turn out to be
+ * full, nothing that was taken waits for it. */
+bool log_has_room(struct log *l, size_t len);
 /* Files of generations below `keep_from` are not needed: reuse or remove them. */
 void log_release(struct log *l, uint32_t keep_from);
 /* Where the next group will go. */

@@ -25,6 +25,7 @@ struct log {
 	uint32_t nspares, spares_cap, next_spare;
 	uint32_t oldest; /* smallest generation that has a numbered file */
 	uint64_t position, bytes, syncs;
+	uint64_t waiting; /* bytes queued and not yet written */
 
 	/* the committer's own */
 	struct seg cur;

@@ -81,10 +81,11 @@ static void wait_for_space(struct log *l)
 {
 	struct timespec until;
 
+	l->starved = true;
+	l->c.prepared(l->c.arg);
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec++;
 	pthread_mutex_lock(&l->lock);
-	l->starved = true;
 	if (!l->stop)
 		pthread_cond_timedwait(&l->prepare, &l->lock, &until);
 	pthread_mutex_unlock(&l->lock);
@@ -112,6 +113,8 @@ void *log_preparer(void *arg)
 		} else if (st != ST_OK) {
 			log_break(l, &err);
 			return NULL;
+		} else {
+			l->c.prepared(l->c.arg);
 		}
 	}
 }

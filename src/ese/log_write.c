@@ -60,6 +60,7 @@ void log_queue(struct log *l, struct node *n)
 	n->next = NULL;
 	n->payload_crc = crc32c(0, n->payload, n->len);
 	pthread_mutex_lock(&l->lock);
+	l->waiting += rec_size(n->len);
 	*l->tail = n;
 	l->tail = &n->next;
 	if (l->idle)
@@ -70,6 +71,21 @@ void log_queue(struct log *l, struct node *n)
 bool log_starved(struct log *l)
 {
 	return l->starved;
+}
+
+bool log_has_room(struct log *l, size_t len)
+{
+	uint64_t left, spare = l->c.segment_bytes / 4;
+	bool has;
+
+	if (len > l->c.segment_bytes / 2)
+		len = l->c.segment_bytes / 2;
+	pthread_mutex_lock(&l->lock);
+	left = l->c.segment_bytes - pos_off(l->position) + l->nahead * (uint64_t)l->c.segment_bytes;
+	/* An eighth for headers and the ends of pages. */
+	has = (l->waiting + len) / 8 * 9 + spare < left;
+	pthread_mutex_unlock(&l->lock);
+	return has;
 }
 
 uint64_t log_position(struct log *l)
@@ -169,7 +185,8 @@ static bool fits(const struct log *l, const struct layout *g, uint32_t more)
 
 /* ---- committing ---- */
 
-static enum st write_group(struct log *l, struct layout *g, struct err *err)
+/* `queued`: how many bytes of it were waiting. */
+static enum st write_group(struct log *l, struct layout *g, uint32_t queued, struct err *err)
 {
 	uint32_t bytes = close_group(l, g);
 	enum st st = seg_write(&l->cur, l->buffer, bytes, l->off, err);
@@ -181,6 +198,7 @@ static enum st write_group(struct log *l, struct layout *g, struct err *err)
 	pthread_mutex_lock(&l->lock);
 	l->bytes += bytes;
 	l->syncs++;
+	l->waiting -= queued;
 	l->position = pos_of(l->cur.gen, l->off);
 	pthread_mutex_unlock(&l->lock);
 	return ST_OK;
@@ -219,6 +237,7 @@ static bool commit_group(struct log *l, struct node **list)
 {
 	struct layout g = { .used = GROUP_FIRST, .records = 1 };
 	struct node *first = *list, **end = list;
+	uint32_t queued;
 	bool full = false;
 	struct err err = { 0 };
 
@@ -230,6 +249,7 @@ static bool commit_group(struct log *l, struct node **list)
 		put_node(l, &g, *end);
 		end = &(*end)->next;
 	}
+	queued = g.used - GROUP_FIRST;
 	if (full) {
 		full = may_end(l, end == list);
 		if (!full && end == list)
@@ -237,7 +257,7 @@ static bool commit_group(struct log *l, struct node **list)
 		if (full)
 			put_end(l, &g);
 	}
-	if (write_group(l, &g, &err) != ST_OK) {
+	if (write_group(l, &g, queued, &err) != ST_OK) {
 		log_break(l, &err);
 		return false;
 	}

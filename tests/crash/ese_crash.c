@@ -184,7 +184,7 @@ struct worker {
 	struct model m;
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
-	uint64_t done;
+	uint64_t done, rooms, rooms_wanted;
 };
 
 static struct worker *self;
@@ -231,6 +231,15 @@ static void batch_done(void *arg)
 	pthread_mutex_unlock(&self->lock);
 }
 
+static void room(void *arg)
+{
+	(void)arg;
+	pthread_mutex_lock(&self->lock);
+	self->rooms++;
+	pthread_cond_broadcast(&self->cond);
+	pthread_mutex_unlock(&self->lock);
+}
+
 static void wait_done(struct worker *w, uint64_t n)
 {
 	pthread_mutex_lock(&w->lock);
@@ -248,10 +257,22 @@ static struct ese_body *write_body(struct worker *w, uint32_t len, uint64_t orig
 	body_bytes(bytes, len, w->seed, origin);
 	if (ese_body_new(w->db, &b, &err) != ST_OK)
 		die("new body", &err);
-	for (uint32_t off = 0; off < len; off += 16384)
-		if (ese_body_write(b, bytes + off, len - off < 16384 ? len - off : 16384, &err) !=
-		    ST_OK)
+	for (uint32_t off = 0; off < len; off += 16384) {
+		uint32_t n = len - off < 16384 ? len - off : 16384;
+		enum st st;
+
+		while ((st = ese_body_write(b, bytes + off, n, &err)) == ST_BUSY) {
+			uint64_t n_th = ++w->rooms_wanted;
+
+			ese_when_room(w->g, room, NULL);
+			pthread_mutex_lock(&w->lock);
+			while (w->rooms < n_th)
+				pthread_cond_wait(&w->cond, &w->lock);
+			pthread_mutex_unlock(&w->lock);
+		}
+		if (st != ST_OK)
 			die("write body", &err);
+	}
 	free(bytes);
 	return b;
 }

@@ -153,6 +153,17 @@ static void room(void *arg)
 	commit_done(arg);
 }
 
+void rig_wait_room(struct rig *r)
+{
+	struct waiting w = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false };
+
+	ese_when_room(r->g, room, &w);
+	pthread_mutex_lock(&w.lock);
+	while (!w.done)
+		pthread_cond_wait(&w.cond, &w.lock);
+	pthread_mutex_unlock(&w.lock);
+}
+
 struct ese_body *rig_write(struct rig *r, size_t len, unsigned seed)
 {
 	char *bytes = malloc(len + 1);
@@ -167,14 +178,7 @@ struct ese_body *rig_write(struct rig *r, size_t len, unsigned seed)
 		enum st st = ese_body_write(body, bytes + off, n, &err);
 
 		if (st == ST_BUSY) {
-			struct waiting w = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER,
-					     false };
-
-			ese_when_room(r->g, room, &w);
-			pthread_mutex_lock(&w.lock);
-			while (!w.done)
-				pthread_cond_wait(&w.cond, &w.lock);
-			pthread_mutex_unlock(&w.lock);
+			rig_wait_room(r);
 			continue;
 		}
 		if (st != ST_OK)

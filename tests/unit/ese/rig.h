@@ -33,6 +33,7 @@ const char *rig_get(struct rig *r, const char *key);
 /* A body of `len` bytes made from `seed`; linked under row "b<id>". */
 uint64_t rig_body(struct rig *r, size_t len, unsigned seed);
 struct ese_body *rig_write(struct rig *r, size_t len, unsigned seed);
+void rig_wait_room(struct rig *r);
 void rig_bytes(char *out, size_t len, unsigned seed);
 /* Reads it back and compares. */
 void rig_check_body(struct rig *r, uint64_t id, size_t len, unsigned seed);

@@ -156,8 +156,8 @@ static const struct io_ops bad_ops = {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
-static bool broke;
-static int acked;
+static _Atomic bool broke;
+static _Atomic int acked;
 
 static void on_broken(void *arg, const struct err *why)
 {
@@ -192,7 +192,8 @@ static bool one_batch(struct rig *r, int i)
 	rig_bytes(bytes, len, (unsigned)i);
 	if (ese_body_new(r->db, &body, NULL) != ST_OK)
 		return false;
-	st = ese_body_write(body, bytes, len, &err);
+	while ((st = ese_body_write(body, bytes, len, &err)) == ST_BUSY)
+		rig_wait_room(r);
 	if (st != ST_OK) {
 		ese_body_drop(body);
 		return false;
