@@ -341,13 +341,29 @@ static bool is_wanted(const struct imap_list *l, const struct folder *f)
 	return !(l->select & IMAP_LIST_SPECIAL_USE) || (f->attrs & IMAP_USES_MASK);
 }
 
+/* Matching takes as long as pattern and name together; what takes long is done between other sessions' turns. */
+#define MATCH_TURN (512u * 1024)
+
+static void let_others(size_t *done, struct span pattern, struct span name)
+{
+	*done += pattern.len * name.len;
+	if (*done < MATCH_TURN)
+		return;
+	*done = 0;
+	fiber_yield();
+}
+
 static void list_pattern(struct imap_session *s, struct span pattern, const struct folder *folders,
 			 size_t n)
 {
-	for (size_t i = 0; i < n && !s->ending; i++)
+	size_t done = 0;
+
+	for (size_t i = 0; i < n && !s->ending; i++) {
+		let_others(&done, pattern, folders[i].path);
 		if (is_wanted(&s->cmd->list, &folders[i]) &&
 		    imap_list_match(pattern, folders[i].path, IMAP_DELIM))
 			list_one(s, &folders[i]);
+	}
 }
 
 static bool is_subscribed(struct span path, const struct folder *folders, size_t n)
@@ -363,12 +379,14 @@ static void lsub_pattern(struct imap_session *s, struct span pattern, const stru
 			 size_t n)
 {
 	struct span told = SPAN_NONE; /* what is below one parent stands together */
+	size_t done = 0;
 
 	for (size_t i = 0; i < n && !s->ending; i++) {
 		struct span path = folders[i].path, parent;
 
 		if (!(folders[i].attrs & IMAP_ATTR_SUBSCRIBED))
 			continue;
+		let_others(&done, pattern, path);
 		if (imap_list_match(pattern, path, IMAP_DELIM)) {
 			imap_put_list(&s->out, "LSUB", folders[i].attrs & IMAP_ATTR_NOSELECT,
 				      IMAP_DELIM, path);

@@ -1,0 +1,97 @@
+"""People who mean harm: one session must not hold up the others, and nobody may learn who has a mailbox."""
+import base64
+import contextlib
+import threading
+import time
+
+from harness import DOMAIN, PASSWORD, wait_for
+
+MESSAGE = b"From: a@example.org\r\nSubject: hello\r\n\r\nhello\r\n"
+
+
+def log_in(server, user):
+    raw = server.raw("imap")
+    raw.line()
+    tagged, _ = raw.imap(b"a", f"a LOGIN {user}@{DOMAIN} {PASSWORD}\r\n")
+    assert tagged.startswith(b"a OK"), tagged
+    return raw
+
+
+def test_messages_that_never_end_hold_up_nobody(shared_server, new_user):
+    """What is being uploaded slowly takes none of the memory that deliveries to the same mailbox need."""
+    user = new_user()
+    with contextlib.ExitStack() as stack:
+        for _ in range(40):
+            raw = stack.enter_context(log_in(shared_server, user))
+            raw.send("b APPEND INBOX {262144}\r\n")
+            assert raw.line().startswith(b"+ ")
+            raw.send(b"x" * 255_000)
+        time.sleep(0.5)  # the octets are on their way; nothing tells when they arrived
+        started = time.monotonic()
+        shared_server.send(user, MESSAGE)
+        shared_server.wait_count(user, 1)
+        with log_in(shared_server, user) as raw:
+            raw.send("c APPEND INBOX {%d}\r\n" % len(MESSAGE))
+            assert raw.line().startswith(b"+ ")
+            raw.send(MESSAGE + b"\r\n")
+            assert raw.line().startswith(b"* ") or True
+        shared_server.wait_count(user, 2)
+        assert time.monotonic() - started < 20
+
+
+def salt_of(server, name):
+    """What the server says first in SCRAM: the salt and the count of a name."""
+    with server.raw("imap") as raw:
+        raw.line()
+        first = base64.b64encode(f"n,,n={name},r=nonce".encode()).decode()
+        raw.send(f"a AUTHENTICATE SCRAM-SHA-256 {first}\r\n")
+        line = raw.line()
+        assert line.startswith(b"+ "), line
+        fields = base64.b64decode(line[2:]).decode().split(",")
+        raw.send("*\r\n")
+        raw.line()
+        return fields[1:]
+
+
+def test_scram_tells_nobody_who_has_a_mailbox(shared_server, new_user):
+    user = new_user()
+    for name in (user, "nobody-of-that-name"):
+        assert salt_of(shared_server, f"{name}@{DOMAIN}") == salt_of(shared_server, f"{name.upper()}@{DOMAIN}")
+
+
+def test_guessing_in_other_letters_counts_as_the_same(make_server):
+    server = make_server(users=["alice"], auth_failures_per_minute=4, auth_failure_delay_ms=0)
+
+    def attempt(name, password):
+        with server.raw("imap") as raw:
+            raw.line()
+            tagged, _ = raw.imap(b"a", f"a LOGIN {name}@{DOMAIN} {password}\r\n")
+            return tagged
+    for name in ("alice", "Alice", "aLice", "alIce"):
+        assert attempt(name, "wrong").startswith(b"a NO")
+    assert attempt("alice", PASSWORD).startswith(b"a NO"), "four wrong passwords, and the fifth is looked at"
+
+
+def slowest_noop(other, seconds):
+    """How long the slowest of many NOOPs took."""
+    slowest, until = 0, time.monotonic() + seconds
+    while time.monotonic() < until:
+        started = time.monotonic()
+        tagged, _ = other.imap(b"n", "n NOOP\r\n")
+        assert tagged.startswith(b"n OK")
+        slowest = max(slowest, time.monotonic() - started)
+    return slowest
+
+
+def test_a_hard_pattern_holds_up_nobody(make_server):
+    """A LIST that is long to match is matched between the commands of others."""
+    server = make_server(users=["alice", "bob"], loops=1)
+    with log_in(server, "alice") as raw, log_in(server, "bob") as other:
+        name = "/".join("a" * 200 for _ in range(4))
+        for first in range(0, 1200, 100):
+            for i in range(first, first + 100):
+                raw.send(f'c{i} CREATE "{i:04}/{name}"\r\n')
+            for i in range(first, first + 100):
+                assert raw.line().startswith(b"c%d OK" % i)
+        raw.send(f'd LIST "" "{"*a" * 500}b"\r\n')
+        assert slowest_noop(other, 3) < 0.3
