@@ -95,3 +95,17 @@ def test_a_hard_pattern_holds_up_nobody(make_server):
                 assert raw.line().startswith(b"c%d OK" % i)
         raw.send(f'd LIST "" "{"*a" * 500}b"\r\n')
         assert slowest_noop(other, 3) < 0.3
+
+
+def test_a_hard_fetch_holds_up_nobody(make_server):
+    """Many fields asked of a header with many fields: what is asked for has a limit."""
+    server = make_server(users=["alice", "bob"], loops=1)
+    message = b"From: a@example.org\r\n" + b"a:\r\n" * 200_000 + b"\r\nhello\r\n"
+    server.send("alice", message)
+    server.wait_count("alice", 1)
+    with log_in(server, "alice") as raw, log_in(server, "bob") as other:
+        raw.imap(b"s", "s SELECT INBOX\r\n")
+        raw.send(f's FETCH 1 (BODY.PEEK[HEADER.FIELDS ({" ".join(["b"] * 10_000)})])\r\n')
+        assert slowest_noop(other, 2) < 0.3
+        raw.send(f's FETCH 1 ({" ".join(["BODY.PEEK[HEADER.FIELDS (b)]"] * 2_000)})\r\n')
+        assert slowest_noop(other, 2) < 0.3

@@ -18,6 +18,7 @@
 
 #define BY_REFERENCE_MIN (32u * 1024)   /* sections from here on are queued, not copied */
 #define HEADER_MAX       (1024u * 1024) /* of a header that is cut down to fields */
+#define LONG_HEADER      (16u * 1024) /* cutting it down takes long enough for others to have a turn */
 #define TREE_POOL        (1024u * 1024)
 #define BATCH_TEXT       (128u * 1024) /* of responses, after which a batch ends */
 /* Messages of a batch: the first, and at most, with bodies; with rows to be read; from the index alone. */
@@ -281,6 +282,9 @@ static enum st put_fields(struct fetch *f, struct row *row, const struct imap_it
 	enum st st = room ? eafile_read(&row->file, where->at, room, len, &got, err)
 			  : fail(err, ST_NOMEM, "Out of memory");
 
+	/* A client may ask for many of them at a time. */
+	if (len > LONG_HEADER)
+		fiber_yield();
 	if (st == ST_OK) {
 		header.len = got;
 		mime_header_subset(buf_get(&header), item->section.fields, item->section.nfields,

@@ -22,6 +22,8 @@ static bool add_item(struct imap_parse *p, struct items *items, const struct ima
 		if (items->at[i].kind == item->kind)
 			return true;
 	}
+	if (items->n == IMAP_ITEMS_MAX)
+		return parse_bad(p, "too many items");
 	items->at = parse_grow(p, items->at, items->n, sizeof(*items->at));
 	if (!items->at)
 		return false;
@@ -42,6 +44,8 @@ static bool parse_header_list(struct imap_parse *p, struct imap_section *s)
 	if (!parse_sp(p) || !parse_char(p, '('))
 		return false;
 	while (more) {
+		if (s->nfields == IMAP_FIELDS_MAX)
+			return parse_bad(p, "too many header fields");
 		fields = parse_grow(p, fields, s->nfields, sizeof(*fields));
 		if (!fields || !parse_astring(p, &fields[s->nfields++]) ||
 		    !parse_list_next(p, &more))
