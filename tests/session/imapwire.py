@@ -150,14 +150,16 @@ class Imap(Raw):
 
     def response(self):
         """One response with its literals; b"" at the end."""
-        data = self.line()
+        pieces = []
         while True:
-            m = re.search(rb"\{(\d+)\}$", data)
+            line = self.line()
+            pieces.append(line)
+            m = re.search(rb"\{(\d+)\}$", line)
             if not m:
-                return data
+                return b"".join(pieces)
             octets = self.file.read(int(m[1]))
             assert len(octets) == int(m[1]), (len(octets), m[0])
-            data += b"\r\n" + octets + self.line()
+            pieces += [b"\r\n", octets]
 
     def tag(self):
         self.count += 1
