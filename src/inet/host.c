@@ -365,6 +365,8 @@ static void store_state(void *arg, bool bound)
 {
 	struct inet_host *h = arg;
 
+	if (h->stopping) /* the end of the binding is ours, and the loops may run nothing more */
+		return;
 	log_event(LOG_NOTICE, bound ? "store bound" : "store lost");
 	if (h->aq)
 		aq_store_bound(h->aq, bound);
