@@ -101,6 +101,27 @@ static const struct cli_command *find_command(char **args, int nargs, int *used)
 	return NULL;
 }
 
+/* The first word of several commands alone: say which they are. */
+static int unknown_command(const char *word)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < cli_ncommands; i++) {
+		struct span rest, first = span_split(span_str(cli_commands[i].words), ' ', &rest);
+
+		if (!rest.at || !span_eq(first, span_str(word)))
+			continue;
+		if (!any)
+			fprintf(stderr, "mailroot: %s takes one of: ", word);
+		fprintf(stderr, "%s" SPAN_FMT, any ? ", " : "", SPAN_ARG(rest));
+		any = true;
+	}
+	if (!any)
+		return misuse("unknown command", word);
+	fprintf(stderr, "\n");
+	return 2;
+}
+
 static int find_option(const struct cli_command *m, struct span name)
 {
 	for (int i = 0; i < CLI_OPTIONS_MAX && m->options[i].name; i++)
@@ -109,88 +130,118 @@ static int find_option(const struct cli_command *m, struct span name)
 	return -1;
 }
 
-static int run_command(struct cli *c, const struct cli_command *m, char **args, int nargs)
-{
-	c->args = calloc((size_t)nargs + 1, sizeof *c->args);
-	if (!c->args)
-		return misuse("out of memory", NULL);
-	for (int i = 0; i < nargs; i++) {
-		struct span value, name;
-		int o;
+/* ---- the words ---- */
 
-		if (args[i][0] != '-' || args[i][1] != '-') {
-			c->args[c->nargs++] = args[i];
-			continue;
-		}
-		if (!strcmp(args[i], "--help")) {
+struct words {
+	struct cli *cli;
+	const struct cli_command *command; /* NULL: in front of it */
+	char **at;
+	int n, next;
+	const char *home;
+};
+
+/* The value of the option at w->next, in the word itself or in the one behind it; NULL: there is none. */
+static const char *option_value(struct words *w, struct span in_word)
+{
+	if (in_word.at)
+		return in_word.at;
+	return w->next + 1 < w->n ? w->at[++w->next] : NULL;
+}
+
+/* One option; 0, or the exit status of a misuse. */
+static int take_option(struct words *w)
+{
+	const char *word = w->at[w->next], *text;
+	struct span value, name = span_split(span_skip(span_str(word), 2), '=', &value);
+	int o = w->command ? find_option(w->command, name) : -1;
+
+	if (!strcmp(word, "--json")) {
+		w->cli->json = true;
+		return 0;
+	}
+	if (o >= 0 && !w->command->options[o].value) {
+		w->cli->options[o] = "";
+		return value.at ? misuse("the option takes no value", word) : 0;
+	}
+	if (o < 0 && !span_eq(name, SPAN("home")))
+		return misuse("unknown option", word);
+	text = option_value(w, value);
+	if (!text)
+		return misuse("the option needs a value", word);
+	*(o < 0 ? &w->home : &w->cli->options[o]) = text;
+	return 0;
+}
+
+static int run_command(struct words *w)
+{
+	static char home[4096];
+	const struct cli_command *m = w->command;
+	struct cli *c = w->cli;
+
+	for (; w->next < w->n; w->next++) {
+		char *word = w->at[w->next];
+		int status = 0;
+
+		if (!strcmp(word, "--help")) {
 			print_command(m);
 			return 0;
 		}
-		if (!strcmp(args[i], "--json")) {
-			c->json = true;
-			continue;
-		}
-		name = span_split(span_str(args[i] + 2), '=', &value);
-		o = find_option(m, name);
-		if (o < 0)
-			return misuse("unknown option", args[i]);
-		if (!m->options[o].value)
-			c->options[o] = "";
-		else if (value.at)
-			c->options[o] = value.at;
-		else if (i + 1 < nargs)
-			c->options[o] = args[++i];
+		if (word[0] == '-' && word[1] == '-')
+			status = take_option(w);
 		else
-			return misuse("the option needs a value", args[i]);
+			c->args[c->nargs++] = word;
+		if (status)
+			return status;
 	}
 	if (c->nargs < m->args_min || c->nargs > m->args_max) {
 		fprintf(stderr, "usage: mailroot %s %s\n", m->words, m->args);
 		return 2;
 	}
+	if (!options_home(w->home, home, sizeof home))
+		return misuse("the home's path is too long", w->home);
+	c->home = home;
 	return m->run(c);
+}
+
+/* --help, --version, --man: true, and the answer is out. */
+static bool take_question(const char *word)
+{
+	if (!strcmp(word, "--help"))
+		print_commands();
+	else if (!strcmp(word, "--version"))
+		printf("mailroot " MAILROOT_VERSION "\n");
+	else if (!strcmp(word, "--man"))
+		print_man();
+	else
+		return false;
+	return true;
 }
 
 int cli_main(int argc, char **argv)
 {
-	static char home[4096];
 	struct cli c = { 0 };
-	const struct cli_command *m;
-	const char *given = NULL;
-	int i, used, status;
+	struct words w = { .cli = &c, .at = argv, .n = argc, .next = 1 };
+	int used, status;
 
-	for (i = 1; i < argc && argv[i][0] == '-'; i++) {
-		if (!strcmp(argv[i], "--help")) {
-			print_commands();
+	for (; w.next < argc && argv[w.next][0] == '-'; w.next++) {
+		if (take_question(argv[w.next]))
 			return 0;
-		}
-		if (!strcmp(argv[i], "--version")) {
-			printf("mailroot " MAILROOT_VERSION "\n");
-			return 0;
-		}
-		if (!strcmp(argv[i], "--man")) {
-			print_man();
-			return 0;
-		}
-		if (!strcmp(argv[i], "--json"))
-			c.json = true;
-		else if (!strcmp(argv[i], "--home") && i + 1 < argc)
-			given = argv[++i];
-		else if (!strncmp(argv[i], "--home=", 7))
-			given = argv[i] + 7;
-		else
-			return misuse("unknown option", argv[i]);
+		status = take_option(&w);
+		if (status)
+			return status;
 	}
-	if (i == argc) {
+	if (w.next == argc) {
 		print_commands();
 		return 2;
 	}
-	m = find_command(argv + i, argc - i, &used);
-	if (!m)
-		return misuse("unknown command", argv[i]);
-	if (!options_home(given, home, sizeof home))
-		return misuse("the home's path is too long", given);
-	c.home = home;
-	status = run_command(&c, m, argv + i + used, argc - i - used);
+	w.command = find_command(argv + w.next, argc - w.next, &used);
+	if (!w.command)
+		return unknown_command(argv[w.next]);
+	w.next += used;
+	c.args = calloc((size_t)argc, sizeof *c.args);
+	if (!c.args)
+		return misuse("out of memory", NULL);
+	status = run_command(&w);
 	free(c.args);
 	return status;
 }

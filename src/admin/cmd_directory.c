@@ -90,6 +90,11 @@ static int read_password(struct cli *c, char *out)
 		tcsetattr(0, TCSAFLUSH, &was);
 		fprintf(stderr, "\n");
 	}
+	if (line && strlen(out) == PASSWORD_MAX - 1 && out[PASSWORD_MAX - 2] != '\n') {
+		fprintf(stderr, "mailroot: the password is longer than %d bytes\n",
+			PASSWORD_MAX - 2);
+		return 2;
+	}
 	if (line)
 		out[strcspn(out, "\r\n")] = '\0';
 	if (!line || !out[0]) {

@@ -2,6 +2,7 @@
 #include "admin/cli.h"
 #include "admin/control.h"
 #include "admin/storelink.h"
+#include "base/pool.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -10,22 +11,42 @@
 #include <unistd.h>
 
 #define ANSWER_MAX (64u * 1024 * 1024)
+#define POOL_MAX   (4u * 1024 * 1024)
 
-static int ask_program(struct cli *c, const char *socket_name, const char *verb)
+static enum st ask_program(struct cli *c, const char *socket_name, const char *verb,
+			   struct buf *text, struct err *err)
 {
-	struct buf text = BUF_MAX(ANSWER_MAX);
-	struct err err;
 	char path[4200];
 	enum st st;
 
 	snprintf(path, sizeof path, "%s/run/%s", c->home, socket_name);
-	st = control_ask(path, verb, c->json, &text, &err);
-	if (st == ST_OK)
-		return cli_print(&text);
-	buf_free(&text);
+	st = control_ask(path, verb, c->json, text, err);
 	if (st == ST_NOTFOUND)
-		err.st = ST_GONE;
-	return cli_fail(&err);
+		err->st = ST_GONE;
+	return st;
+}
+
+static int finish(struct buf *text, enum st st, const struct err *err)
+{
+	if (st == ST_OK)
+		return cli_print(text);
+	buf_free(text);
+	return cli_fail(err);
+}
+
+/* Two reports become one: the tables of both. */
+static void join_reports(struct buf *first, const struct buf *second, bool json)
+{
+	struct span more = buf_get(second);
+
+	if (!json) {
+		buf_char(first, '\n');
+	} else {
+		first->len -= strlen("}\n");
+		buf_char(first, ',');
+		more = span_skip(more, strlen("{"));
+	}
+	buf_span(first, more);
 }
 
 /* Wait until the protocol host's control socket answers: it is made last, once everything serves.  The run
@@ -63,8 +84,10 @@ static enum st wait_serving(const char *home, int64_t deadline, struct err *err)
 
 int cmd_status(struct cli *c)
 {
+	struct buf text = BUF_MAX(ANSWER_MAX), counters = BUF_MAX(ANSWER_MAX);
+	struct err err, ignored;
 	uint32_t seconds;
-	struct err err;
+	enum st st;
 
 	if (c->options[0]) {
 		if (!span_u32(span_str(c->options[0]), &seconds) || seconds > 86400) {
@@ -75,28 +98,79 @@ int cmd_status(struct cli *c)
 		if (wait_serving(c->home, deadline_in_ms((int64_t)seconds * 1000), &err) != ST_OK)
 			return cli_fail(&err);
 	}
-	return ask_program(c, "mailrootd", "status");
+	st = ask_program(c, "mailrootd", "status", &text, &err);
+	/* While the protocol host is being started again there is nobody who counts. */
+	if (st == ST_OK && ask_program(c, "inet", "status", &counters, &ignored) == ST_OK)
+		join_reports(&text, &counters, c->json);
+	buf_free(&counters);
+	return finish(&text, st, &err);
 }
 
 int cmd_queue(struct cli *c)
 {
-	return ask_program(c, "inet", "queue");
+	struct buf text = BUF_MAX(ANSWER_MAX);
+	struct err err;
+	enum st st = ask_program(c, "inet", "queue", &text, &err);
+
+	return finish(&text, st, &err);
 }
 
 /* ---- the store's figures ---- */
 
+/* The store's answer is copied, since names of tables and columns must outlive the row. */
+struct store_report {
+	struct report *report;
+	struct pool *pool;
+	const char *table;
+};
+
+static const char *keep(struct store_report *s, struct span name)
+{
+	return pool_cstr(s->pool, name);
+}
+
+/* "table key=value key=value": a row of that table. */
+static bool take_row(struct store_report *s, struct span line)
+{
+	struct span rest, table = span_split(line, ' ', &rest);
+
+	if (!s->table || !span_eq(table, span_str(s->table))) {
+		s->table = keep(s, table);
+		if (!s->table)
+			return false;
+		report_table(s->report, s->table,
+			     span_eq(table, SPAN("store")) || span_eq(table, SPAN("engine")));
+	}
+	report_row(s->report);
+	while (rest.len > 0) {
+		struct span value, key = span_split(span_split(rest, ' ', &rest), '=', &value);
+		const char *name = keep(s, key);
+		uint64_t number;
+
+		if (!name)
+			return false;
+		if (span_u64(value, &number))
+			report_num(s->report, name, number);
+		else
+			report_span(s->report, name, value);
+	}
+	return true;
+}
+
 static enum st ask_report(void *arg, struct exipc_chan *chan, struct err *err)
 {
+	struct store_report *s = arg;
 	struct wire_answer a = { 0 };
 	struct wire_msg m;
+	struct span rest;
 	enum st st;
 
 	wire_begin(&m, 1);
 	st = wire_send(&m, chan, 0, WIRE_ADM_STATUS, &a, err);
-	if (st == ST_OK) {
-		buf_span(arg, plist_span(&a.list, PR_REPORT));
-		buf_char(arg, '\n');
-	}
+	rest = st == ST_OK ? plist_span(&a.list, PR_REPORT) : SPAN_NONE;
+	while (st == ST_OK && rest.len > 0)
+		if (!take_row(s, span_split(rest, '\n', &rest)))
+			st = fail(err, ST_NOMEM, "out of memory for the store's answer");
 	wire_answer_free(&a);
 	return st;
 }
@@ -104,12 +178,17 @@ static enum st ask_report(void *arg, struct exipc_chan *chan, struct err *err)
 int cmd_store(struct cli *c)
 {
 	struct buf text = BUF_MAX(ANSWER_MAX);
-	struct err err;
+	struct report r;
+	struct store_report s = { .report = &r, .pool = pool_new("store report", POOL_MAX) };
+	struct err err = { 0 };
+	enum st st;
 
-	if (storelink_run(c->home, ask_report, &text, &err) == ST_OK)
-		return cli_print(&text);
-	buf_free(&text);
-	return cli_fail(&err);
+	report_open(&r, &text, c->json);
+	st = s.pool ? storelink_run(c->home, ask_report, &s, &err)
+		    : fail(&err, ST_NOMEM, "out of memory");
+	report_close(&r);
+	pool_free(s.pool);
+	return finish(&text, st, &err);
 }
 
 /* ---- ExIPC ---- */
@@ -179,10 +258,7 @@ int cmd_ipc(struct cli *c)
 		st = exipc_observe(path, pair_row, &r, &err);
 	}
 	report_close(&r);
-	if (st == ST_OK)
-		return cli_print(&text);
-	buf_free(&text);
 	if (st == ST_NOTFOUND)
 		err.st = ST_GONE;
-	return cli_fail(&err);
+	return finish(&text, st, &err);
 }

@@ -8,12 +8,14 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #define QUESTION_MAX 4096
 #define ANSWER_MAX   (64u * 1024 * 1024)
 #define PATIENCE_MS  10000
+#define ASK_S        20
 
 struct control {
 	const struct control_verb *verbs;
@@ -154,6 +156,7 @@ void control_close(struct control *c)
 
 enum st control_ask(const char *path, const char *verb, bool json, struct buf *out, struct err *err)
 {
+	const struct timeval patience = { .tv_sec = ASK_S };
 	struct sockaddr_un sa;
 	enum st st = make_address(path, &sa, err);
 	ssize_t n;
@@ -172,6 +175,7 @@ enum st control_ask(const char *path, const char *verb, bool json, struct buf *o
 		close(fd);
 		return st;
 	}
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
 	if (dprintf(fd, "%s %s\n", verb, json ? "json" : "text") < 0)
 		st = fail_errno(err, "ask %s", path);
 	while (st == ST_OK) {
@@ -180,7 +184,9 @@ enum st control_ask(const char *path, const char *verb, bool json, struct buf *o
 		if (!room)
 			st = fail(err, ST_TOOBIG, "the answer of %s is too large", path);
 		else if ((n = read(fd, room, 65536)) < 0)
-			st = fail_errno(err, "read the answer of %s", path);
+			st = errno == EAGAIN ? fail(err, ST_TIMEOUT,
+						    "no answer at %s: the program hangs", path)
+					     : fail_errno(err, "read the answer of %s", path);
 		else if (n == 0)
 			break;
 		else

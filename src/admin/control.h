@@ -20,7 +20,8 @@ enum st control_listen(const char *path, const struct control_verb *verbs, size_
 		       void *owner, struct control **out, struct err *err);
 /* Own loop: take no more questions; those under way are answered.  NULL is fine. */
 void control_close(struct control *c);
-/* Blocking, outside any loop.  ST_NOTFOUND: nobody listens there; ST_BAD: the program's error words. */
+/* Blocking, outside any loop.  ST_NOTFOUND: nobody listens there; ST_TIMEOUT: it was silent for 20 seconds;
+ * ST_BAD: the program's error words. */
 enum st control_ask(const char *path, const char *verb, bool json, struct buf *answer,
 		    struct err *err);
 

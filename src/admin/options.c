@@ -4,6 +4,7 @@
 #include "admin/version.h"
 
 #include <fcntl.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -19,7 +20,7 @@ static void print_help(const char *program, const char *purpose, const struct op
 		char left[64];
 
 		snprintf(left, sizeof left, "%s%s %s", r->name ? "--" : "", r->name ? r->name : "",
-			 r->value);
+			 r->value ? r->value : "");
 		printf("  %-18s %s\n", left, r->meaning);
 	}
 	printf("  %-18s %s\n  %-18s %s\n  %-18s %s\n", "--help", "this text", "--version",
@@ -39,7 +40,7 @@ static void print_man(const char *program, const char *purpose, const struct opt
 	printf("\n.SH OPTIONS\n");
 	for (const struct option_row *r = rows; r->kind != OPT_END; r++)
 		printf(".TP\n.B %s%s %s\n%s\n", r->name ? "\\-\\-" : "", r->name ? r->name : "",
-		       r->value, r->meaning);
+		       r->value ? r->value : "", r->meaning);
 	config_man(&settings);
 	printf("%.*s.SH SEE ALSO\nmailroot(8), mailrootd(8), mailroot\\-store(8), mailroot\\-inet(8)\n",
 	       (int)settings.len, settings.at ? settings.at : "");
@@ -87,6 +88,42 @@ bool options_home(const char *given, char *out, size_t room)
 	return n > 0 && (size_t)n < room;
 }
 
+static void take_option(struct options *o, const char *program, const struct option_row *row,
+			const char *value, const char **home)
+{
+	switch (row->kind) {
+	case OPT_HOME:
+		*home = value;
+		break;
+	case OPT_READY_FD:
+		o->ready_fd = read_fd(program, value);
+		break;
+	case OPT_LISTEN_FD:
+		o->listen_fd = read_fd(program, value);
+		break;
+	case OPT_QUIET:
+		o->quiet = true;
+		break;
+	default:
+		break;
+	}
+}
+
+/* --help, --version and --man end the process. */
+static void take_question(const char *word, const char *program, const char *purpose,
+			  const struct option_row *rows)
+{
+	if (!strcmp(word, "--help"))
+		print_help(program, purpose, rows);
+	else if (!strcmp(word, "--version"))
+		printf("%s " MAILROOT_VERSION "\n", program);
+	else if (!strcmp(word, "--man"))
+		print_man(program, purpose, rows);
+	else
+		return;
+	exit(0);
+}
+
 void options_read(struct options *o, const char *program, const char *purpose,
 		  const struct option_row *rows, int argc, char **argv)
 {
@@ -96,32 +133,17 @@ void options_read(struct options *o, const char *program, const char *purpose,
 	*o = (struct options){ .ready_fd = -1, .listen_fd = -1 };
 	for (i = 1; i < argc && argv[i][0] == '-'; i++) {
 		struct span value, name = span_split(span_skip(span_str(argv[i]), 2), '=', &value);
-		const struct option_row *row;
+		const struct option_row *row = argv[i][1] == '-' ? find(rows, name) : NULL;
 		const char *text = value.at;
 
-		if (!strcmp(argv[i], "--help")) {
-			print_help(program, purpose, rows);
-			exit(0);
-		}
-		if (!strcmp(argv[i], "--version")) {
-			printf("%s " MAILROOT_VERSION "\n", program);
-			exit(0);
-		}
-		if (!strcmp(argv[i], "--man")) {
-			print_man(program, purpose, rows);
-			exit(0);
-		}
-		row = argv[i][1] == '-' ? find(rows, name) : NULL;
+		take_question(argv[i], program, purpose, rows);
 		if (!row)
 			refuse(program, "unknown option", argv[i]);
-		if (!text && !(text = argv[++i]))
+		if (!row->value && text)
+			refuse(program, "the option takes no value", argv[i]);
+		if (row->value && !text && !(text = argv[++i]))
 			refuse(program, "the option needs a value", argv[i - 1]);
-		if (row->kind == OPT_HOME)
-			home = text;
-		else if (row->kind == OPT_READY_FD)
-			o->ready_fd = read_fd(program, text);
-		else
-			o->listen_fd = read_fd(program, text);
+		take_option(o, program, row, text, &home);
 	}
 	o->sockets = argv + i;
 	o->nsockets = argc - i;
@@ -137,15 +159,16 @@ void options_read(struct options *o, const char *program, const char *purpose,
 		refuse(program, "the home's path is too long", home ? home : "$MAILROOT_HOME");
 }
 
-enum log_level options_log_level(const struct config *c)
+enum log_level options_log_level(const struct options *o, const struct config *c)
 {
 	static const char *const names[] = { "debug", "info", "notice", "warn", "error" };
 	const char *wanted = config_str(c, "log_level");
+	enum log_level level = LOG_INFO;
 
 	for (int i = 0; i < 5; i++)
 		if (!strcmp(wanted, names[i]))
-			return (enum log_level)i;
-	return LOG_INFO;
+			level = (enum log_level)i;
+	return o->quiet && level < LOG_WARN ? LOG_WARN : level;
 }
 
 void options_tell_ready(struct options *o)

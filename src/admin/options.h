@@ -5,12 +5,12 @@
 #include "base/config.h"
 #include "base/logline.h"
 
-enum option_kind { OPT_END, OPT_HOME, OPT_READY_FD, OPT_LISTEN_FD, OPT_SOCKETS };
+enum option_kind { OPT_END, OPT_HOME, OPT_READY_FD, OPT_LISTEN_FD, OPT_QUIET, OPT_SOCKETS };
 
 struct option_row {
 	enum option_kind kind;
-	const char *name; /* without the dashes; NULL: the words behind the options */
-	const char *value;
+	const char *name;  /* without the dashes; NULL: the words behind the options */
+	const char *value; /* NULL: a switch */
 	const char *meaning;
 };
 #define OPTION_HOME                                                                                \
@@ -28,6 +28,10 @@ struct option_row {
 		OPT_LISTEN_FD, "listen-fd", "N",                                                   \
 			"the listening ExIPC socket, inherited; default: make HOME/run/exipc"      \
 	}
+#define OPTION_QUIET                                                                               \
+	{                                                                                          \
+		OPT_QUIET, "quiet", NULL, "log warnings and errors only"                           \
+	}
 #define OPTION_SOCKETS                                                                             \
 	{                                                                                          \
 		OPT_SOCKETS, NULL, "SERVICE=FD ...", "inherited listening sockets: smtp=5 imap=6"  \
@@ -40,7 +44,8 @@ struct option_row {
 struct options {
 	char home[4096];         /* absolute */
 	int ready_fd, listen_fd; /* -1: not given */
-	char **sockets;          /* the words behind the options */
+	bool quiet;
+	char **sockets; /* the words behind the options */
 	int nsockets;
 };
 
@@ -50,7 +55,8 @@ void options_read(struct options *o, const char *program, const char *purpose,
 		  const struct option_row *rows, int argc, char **argv);
 /* --home, else $MAILROOT_HOME, else /var/lib/mailroot, made absolute.  False: too long. */
 bool options_home(const char *given, char *out, size_t room);
-enum log_level options_log_level(const struct config *c);
+/* The setting log_level, or what --quiet makes of it. */
+enum log_level options_log_level(const struct options *o, const struct config *c);
 /* Tell --ready-fd (if any) that everything serves; closes it. */
 void options_tell_ready(struct options *o);
 

@@ -4,6 +4,7 @@
 #include <assert.h>
 
 #define CELLS_MAX (16u * 1024 * 1024)
+#define LINE_WIDE 132 /* columns of a terminal */
 
 void report_open(struct report *r, struct buf *out, bool json)
 {
@@ -28,24 +29,70 @@ static void print_facts(struct report *r)
 		buf_printf(r->out, "%-*s  %s\n", (int)width, r->names[c], cell);
 }
 
+/* Aligned; nothing is padded at the end of a line. */
+static void print_cell(struct report *r, const char *cell, size_t width, bool numeric, bool last)
+{
+	if (numeric)
+		buf_printf(r->out, "%*s", (int)width, cell);
+	else if (last)
+		buf_str(r->out, cell);
+	else
+		buf_printf(r->out, "%-*s", (int)width, cell);
+	buf_str(r->out, last ? "\n" : "  ");
+}
+
+static size_t wider(size_t width, const char *cell)
+{
+	return strlen(cell) > width ? strlen(cell) : width;
+}
+
+static void print_upright(struct report *r, const size_t *widths)
+{
+	const char *cell = r->cells.at;
+
+	for (unsigned c = 0; c < r->ncolumns; c++)
+		print_cell(r, r->names[c], widths[c], r->numeric[c], c + 1 == r->ncolumns);
+	for (size_t i = 0; i < r->nrows; i++)
+		for (unsigned c = 0; c < r->ncolumns; c++, cell = next_cell(cell))
+			print_cell(r, cell, widths[c], r->numeric[c], c + 1 == r->ncolumns);
+}
+
+/* A line for each column; nrows is below REPORT_COLUMNS_MAX. */
+static void print_on_its_side(struct report *r)
+{
+	const char *cells[REPORT_COLUMNS_MAX][REPORT_COLUMNS_MAX], *cell = r->cells.at;
+	size_t names = 0, widths[REPORT_COLUMNS_MAX] = { 0 };
+
+	for (unsigned c = 0; c < r->ncolumns; c++)
+		names = wider(names, r->names[c]);
+	for (size_t i = 0; i < r->nrows; i++)
+		for (unsigned c = 0; c < r->ncolumns; c++, cell = next_cell(cell)) {
+			cells[i][c] = cell;
+			widths[i] = wider(widths[i], cell);
+		}
+	for (unsigned c = 0; c < r->ncolumns; c++) {
+		print_cell(r, r->names[c], names, false, false);
+		for (size_t i = 0; i < r->nrows; i++)
+			print_cell(r, cells[i][c], widths[i], true, i + 1 == r->nrows);
+	}
+}
+
 static void print_columns(struct report *r)
 {
-	size_t widths[REPORT_COLUMNS_MAX];
+	size_t widths[REPORT_COLUMNS_MAX], whole = 0;
 	const char *cell = r->cells.at;
 
 	for (unsigned c = 0; c < r->ncolumns; c++)
 		widths[c] = strlen(r->names[c]);
 	for (size_t i = 0; i < r->nrows; i++)
 		for (unsigned c = 0; c < r->ncolumns; c++, cell = next_cell(cell))
-			widths[c] = strlen(cell) > widths[c] ? strlen(cell) : widths[c];
+			widths[c] = wider(widths[c], cell);
 	for (unsigned c = 0; c < r->ncolumns; c++)
-		buf_printf(r->out, r->numeric[c] ? "%*s%s" : "%-*s%s", (int)widths[c], r->names[c],
-			   c + 1 < r->ncolumns ? "  " : "\n");
-	cell = r->cells.at;
-	for (size_t i = 0; i < r->nrows; i++)
-		for (unsigned c = 0; c < r->ncolumns; c++, cell = next_cell(cell))
-			buf_printf(r->out, r->numeric[c] ? "%*s%s" : "%-*s%s", (int)widths[c], cell,
-				   c + 1 < r->ncolumns ? "  " : "\n");
+		whole += widths[c] + 2;
+	if (whole > LINE_WIDE && r->nrows < r->ncolumns)
+		print_on_its_side(r);
+	else
+		print_upright(r, widths);
 }
 
 static void end_row(struct report *r)

@@ -2,7 +2,8 @@
  *
  * One description gives both forms.  In JSON a report is one object whose members are the tables
  * (arrays of objects); in text each table is a heading and aligned columns; a table of facts (one row)
- * is printed as lines "name  value".  One thread. */
+ * is printed as lines "name  value"; one that would be too wide for a terminal and has few rows stands on its
+ * side.  One thread. */
 #ifndef ADMIN_REPORT_H
 #define ADMIN_REPORT_H
 

@@ -53,7 +53,7 @@ static void program_beside(char *path, size_t room, const char *program)
 
 static enum st start_store(const char *home, pid_t *pid, struct err *err)
 {
-	char path[4200], fd_text[16], *args[6];
+	char path[4200], fd_text[16], *args[7];
 	struct pollfd p;
 	int fds[2], e;
 	char byte;
@@ -68,7 +68,8 @@ static enum st start_store(const char *home, pid_t *pid, struct err *err)
 	args[2] = strdup(home);
 	args[3] = (char[]){ "--ready-fd" };
 	args[4] = fd_text;
-	args[5] = NULL;
+	args[5] = (char[]){ "--quiet" };
+	args[6] = NULL;
 	e = posix_spawn(pid, path, NULL, NULL, args, environ);
 	free(args[2]);
 	close(fds[1]);

@@ -196,8 +196,8 @@ static enum st prepare(struct err *err)
 
 int main(int argc, char **argv)
 {
-	static const struct option_row rows[] = { OPTION_HOME, OPTION_READY_FD, OPTION_SOCKETS,
-						  OPTION_END };
+	static const struct option_row rows[] = { OPTION_HOME, OPTION_READY_FD, OPTION_QUIET,
+						  OPTION_SOCKETS, OPTION_END };
 	struct err err;
 
 	signals_block();
@@ -207,7 +207,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "mailroot-inet: %s\n", err.text);
 		return 1;
 	}
-	log_open("mailroot-inet", options_log_level(m.config));
+	log_open("mailroot-inet", options_log_level(&m.options, m.config));
 	loop_post(m.threads.loops[0], begin, NULL);
 	threads_run(&m.threads);
 	inet_host_free(m.host);

@@ -347,7 +347,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "mailrootd: %s\n", err.text);
 		return 1;
 	}
-	log_open("mailrootd", options_log_level(d.config));
+	log_open("mailrootd", options_log_level(&d.options, d.config));
 	describe_children();
 	loop_post(d.loop, begin, NULL);
 	loop_run(d.loop);

@@ -15,6 +15,7 @@ static struct store_main {
 	struct threads threads;
 	struct server *server;
 	struct signals signals;
+	int64_t told; /* when progress was last told, or began */
 	bool stopping;
 	int status;
 } m;
@@ -26,9 +27,17 @@ static void broken(const struct err *why)
 	_exit(EXIT_BROKEN);
 }
 
+/* A person who waits is told; a start that takes a moment is not worth a line. */
 static void progress(const char *what, uint64_t done, uint64_t total)
 {
-	log_event(LOG_DEBUG, "recovering", LC("what", what), LU("done", done), LU("total", total));
+	int64_t now = clock_mono();
+
+	if (!m.told)
+		m.told = now;
+	if (now - m.told < NS_PER_SEC)
+		return;
+	m.told = now;
+	log_event(LOG_NOTICE, "recovering", LC("what", what), LU("done", done), LU("total", total));
 }
 
 /* ---- on loops[0] ---- */
@@ -74,7 +83,7 @@ static enum st prepare(struct err *err)
 		st = threads_new(&m.threads, "store", m.config, err);
 	if (st != ST_OK)
 		return st;
-	log_open("mailroot-store", options_log_level(m.config));
+	log_open("mailroot-store", options_log_level(&m.options, m.config));
 	o.conf = m.config;
 	o.loops = m.threads.loops;
 	o.nloops = m.threads.n;
@@ -85,7 +94,7 @@ static enum st prepare(struct err *err)
 int main(int argc, char **argv)
 {
 	static const struct option_row rows[] = { OPTION_HOME, OPTION_LISTEN_FD, OPTION_READY_FD,
-						  OPTION_END };
+						  OPTION_QUIET, OPTION_END };
 	struct err err;
 
 	signals_block();

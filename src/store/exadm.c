@@ -3,52 +3,74 @@
 
 #include <inttypes.h>
 
+/* The report: a line for each row, the name of its table and then key=value, without blanks in either. */
+static void put(struct buf *out, const char *key, uint64_t value)
+{
+	buf_printf(out, " %s=%" PRIu64, key, value);
+}
+
+static void put_store(struct buf *out, const struct store *s)
+{
+	buf_str(out, "store");
+	put(out, "started", (uint64_t)(s->started / NS_PER_SEC));
+	put(out, "uptime_s", (uint64_t)((clock_real() - s->started) / NS_PER_SEC));
+	buf_printf(out, "\ndatabases name=mailbox/default id=0x%016" PRIx64 "\n", s->db_id);
+}
+
 static void put_engine(struct buf *out, struct store *s)
 {
 	struct ese_stats e;
 
 	ese_stats(s->ese, &e);
-	buf_printf(out,
-		   "\"databases\":[{\"name\":\"mailbox/default\",\"id\":\"%016" PRIx64 "\"}],"
-		   "\"engine\":{\"commits\":%" PRIu64 ",\"log_bytes\":%" PRIu64
-		   ",\"log_syncs\":%" PRIu64 ",\"log_position\":%" PRIu64
-		   ",\"applied_position\":%" PRIu64 ",\"checkpoint_position\":%" PRIu64,
-		   s->db_id, e.commits, e.log_bytes, e.log_syncs, e.log_position,
-		   e.applied_position, e.checkpoint_position);
-	buf_printf(out,
-		   ",\"bodies\":%" PRIu64 ",\"pages_total\":%" PRIu64 ",\"pages_free\":%" PRIu64
-		   ",\"pages_reserved\":%" PRIu64 ",\"pins\":%" PRIu64 ",\"queue_bytes\":%" PRIu64
-		   ",\"recovered_records\":%" PRIu64 ",\"recovery_ns\":%" PRIu64
-		   ",\"refusing\":%s}",
-		   e.bodies, e.pages_total, e.pages_free, e.pages_reserved, e.pins, e.queue_bytes,
-		   e.recovered_records, e.recovery_ns, e.refusing ? "true" : "false");
+	const struct {
+		const char *key;
+		uint64_t value;
+	} rows[] = {
+		{ "commits", e.commits },
+		{ "log_bytes", e.log_bytes },
+		{ "log_syncs", e.log_syncs },
+		{ "log_position", e.log_position },
+		{ "applied_position", e.applied_position },
+		{ "checkpoint_position", e.checkpoint_position },
+		{ "bodies", e.bodies },
+		{ "pages_total", e.pages_total },
+		{ "pages_free", e.pages_free },
+		{ "pages_reserved", e.pages_reserved },
+		{ "pins", e.pins },
+		{ "queue_bytes", e.queue_bytes },
+		{ "recovered_records", e.recovered_records },
+		{ "recovery_us", e.recovery_ns / 1000 },
+		{ "refusing", e.refusing },
+	};
+
+	buf_str(out, "engine");
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		put(out, rows[i].key, rows[i].value);
+	buf_char(out, '\n');
 }
 
 static void put_loops(struct buf *out, const struct store *s)
 {
-	buf_str(out, ",\"loops\":[");
 	for (unsigned i = 0; i < s->nshards; i++) {
 		const struct shard *sh = &s->shards[i];
 		struct loop_stats l;
 
 		loop_stats(sh->loop, &l);
-		buf_printf(out,
-			   "%s{\"mailboxes\":%" PRIu64 ",\"indexes\":%" PRIu64
-			   ",\"index_bytes\":%" PRIu64 ",\"logons\":%" PRIu64
-			   ",\"files_being_written\":%" PRIu64 ",\"fibers\":%u,\"busy_ns\":%" PRId64
-			   "}",
-			   i ? "," : "", sh->mailboxes_loaded, sh->indexes_loaded,
-			   sh->index_bytes_seen, sh->logons_now, sh->vfiles_now, l.fibers_now,
-			   l.busy_ns);
+		buf_str(out, "loops");
+		put(out, "loop", i);
+		put(out, "mailboxes", sh->mailboxes_loaded);
+		put(out, "indexes", sh->indexes_loaded);
+		put(out, "index_bytes", sh->index_bytes_seen);
+		put(out, "logons", sh->logons_now);
+		put(out, "files_being_written", sh->vfiles_now);
+		put(out, "fibers", l.fibers_now);
+		put(out, "busy_us", (uint64_t)l.busy_ns / 1000);
+		buf_char(out, '\n');
 	}
-	buf_char(out, ']');
 }
 
 static void put_requests(struct buf *out, const struct store *s)
 {
-	bool first = true;
-
-	buf_str(out, ",\"requests\":{");
 	for (size_t r = 0; r < wire_nrows; r++) {
 		uint64_t requests = 0, failures = 0, ns = 0;
 
@@ -61,33 +83,28 @@ static void put_requests(struct buf *out, const struct store *s)
 		}
 		if (!requests)
 			continue;
-		buf_printf(out,
-			   "%s\"%s\":{\"count\":%" PRIu64 ",\"failed\":%" PRIu64
-			   ",\"mean_us\":%" PRIu64 "}",
-			   first ? "" : ",", wire_rows[r].name, requests, failures,
-			   ns / requests / 1000);
-		first = false;
+		buf_printf(out, "requests request=%s", wire_rows[r].name);
+		put(out, "count", requests);
+		put(out, "failed", failures);
+		put(out, "mean_us", ns / requests / 1000);
+		buf_char(out, '\n');
 	}
-	buf_char(out, '}');
 }
 
 enum st serve_ADM_STATUS(struct call *c, struct err *err)
 {
-	struct buf json = BUF_MAX(262144);
+	struct buf text = BUF_MAX(262144);
 	enum st st = ST_OK;
 
-	buf_printf(&json, "{\"started\":%" PRId64 ",\"uptime_s\":%" PRId64 ",",
-		   (int64_t)(c->store->started / NS_PER_SEC),
-		   (int64_t)((clock_real() - c->store->started) / NS_PER_SEC));
-	put_engine(&json, c->store);
-	put_loops(&json, c->store);
-	put_requests(&json, c->store);
-	buf_char(&json, '}');
-	if (json.failed)
+	put_store(&text, c->store);
+	put_engine(&text, c->store);
+	put_loops(&text, c->store);
+	put_requests(&text, c->store);
+	if (text.failed)
 		st = fail(err, ST_NOMEM, "out of memory");
 	else
-		pw_span(call_reply(c, 1), PR_REPORT, buf_get(&json));
-	buf_free(&json);
+		pw_span(call_reply(c, 1), PR_REPORT, buf_get(&text));
+	buf_free(&text);
 	return st;
 }
 
