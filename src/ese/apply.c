@@ -148,6 +148,8 @@ void *apply_thread(void *arg)
 {
 	struct ese *g = arg;
 
+	pthread_setname_np(pthread_self(), "ese-apply");
+	pdb_thread();
 	for (;;) {
 		struct node *list;
 		bool end;

@@ -107,6 +107,18 @@ void body_applied(struct ese_db *db, uint64_t id, uint32_t count, bool gone)
 		body_queue_free(db, id);
 }
 
+bool body_is_new(struct ese_db *db, uint64_t id)
+{
+	struct ese_body *b;
+	bool is;
+
+	pthread_mutex_lock(&db->lock);
+	b = *slot(db, id);
+	is = b && b->fresh && !b->linked;
+	pthread_mutex_unlock(&db->lock);
+	return is;
+}
+
 void body_queue_free(struct ese_db *db, uint64_t id)
 {
 	struct node *n = node_new(REC_FREE, REC_FREE_PAYLOAD);

@@ -168,6 +168,7 @@ void *checkpoint_thread(void *arg)
 {
 	struct ese *g = arg;
 
+	pthread_setname_np(pthread_self(), "ese-checkpoint");
 	pthread_mutex_lock(&g->lock);
 	while (!g->stop && !g->broken) {
 		struct err err = { 0 };

@@ -51,7 +51,8 @@ struct ese {
 	uint64_t checkpoint_wanted, checkpoint_done; /* requests counted */
 	struct err checkpoint_err;
 	uint64_t commits, bodies_written;
-	bool stop, broken, replaying;
+	bool stop, replaying;
+	_Atomic bool broken;
 	bool fresh; /* no log was found at opening: a new group */
 	struct err broken_why;
 	bool apply_runs, checkpointer_runs;
@@ -127,6 +128,8 @@ enum st db_attach(struct ese_db *db, struct err *err);
 enum st body_by_id(struct ese_db *db, uint64_t id, struct ese_body **out, struct err *err);
 /* Apply thread: the row of `id` now has `count` references (gone: it was freed). */
 void body_applied(struct ese_db *db, uint64_t id, uint32_t count, bool gone);
+/* Apply thread: somebody holds it, and it has never been linked: it has no row. */
+bool body_is_new(struct ese_db *db, uint64_t id);
 /* Ask the log to free a body without references. */
 void body_queue_free(struct ese_db *db, uint64_t id);
 void body_seal(struct ese_body *b);

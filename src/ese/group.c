@@ -31,14 +31,12 @@ enum st group_admit(struct ese *g, size_t bytes, bool small, struct err *err)
 {
 	uint64_t now = (uint64_t)clock_mono();
 	uint64_t least = small ? g->o.reserve_bytes / 4 : g->o.reserve_bytes;
-	bool broken;
 
-	pthread_mutex_lock(&g->lock);
-	broken = g->broken;
-	if (broken && err)
-		*err = g->broken_why;
-	pthread_mutex_unlock(&g->lock);
-	if (broken) {
+	if (g->broken) {
+		pthread_mutex_lock(&g->lock);
+		if (err)
+			*err = g->broken_why;
+		pthread_mutex_unlock(&g->lock);
 		if (err)
 			err->st = ST_IO;
 		return ST_IO;

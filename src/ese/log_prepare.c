@@ -95,6 +95,7 @@ void *log_preparer(void *arg)
 {
 	struct log *l = arg;
 
+	pthread_setname_np(pthread_self(), "ese-prepare");
 	for (;;) {
 		struct err err = { 0 };
 		enum st st;

@@ -285,6 +285,7 @@ static void *committer(void *arg)
 {
 	struct log *l = arg;
 
+	pthread_setname_np(pthread_self(), "ese-log");
 	for (;;) {
 		struct node *list;
 		bool stop;

@@ -109,6 +109,11 @@ void pdb_close(struct pdb *p)
 	free(p);
 }
 
+void pdb_thread(void)
+{
+	rocksdb_set_perf_level(rocksdb_disable);
+}
+
 enum st pdb_get(struct pdb *p, struct span key, struct span *bytes_out, void **hold_out,
 		struct err *err)
 {

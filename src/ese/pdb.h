@@ -21,6 +21,8 @@ struct pdb_conf {
 enum st pdb_open(const char *path, bool create, const struct pdb_conf *c, struct pdb **out,
 		 struct err *err);
 void pdb_close(struct pdb *p); /* NULL is fine */
+/* Once on each thread that works with rows all day: RocksDB's per-thread counters cost more than a row. */
+void pdb_thread(void);
 
 /* *bytes_out is valid until pdb_release(*hold_out).  ST_NOTFOUND fills no text. */
 enum st pdb_get(struct pdb *p, struct span key, struct span *bytes_out, void **hold_out,

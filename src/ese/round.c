@@ -126,12 +126,25 @@ static enum st damaged(struct round *r, uint64_t id, struct err *err)
 		    (unsigned long long)id);
 }
 
+static enum st read_row(struct round *r, struct touched *t, struct err *err)
+{
+	struct row_key key = row_key_body(t->id);
+	struct span v;
+	enum st st = pdb_get(r->db->rows, row_key_span(&key), &v, &t->hold, err);
+
+	if (st == ST_NOTFOUND)
+		return ST_OK;
+	if (st == ST_OK && row_body_get(v, &t->row) != ST_OK)
+		return damaged(r, t->id, err);
+	t->had = t->exists = st == ST_OK;
+	t->before = t->count = t->row.refs;
+	return st;
+}
+
 static enum st touch(struct round *r, uint64_t id, struct touched **out, struct err *err)
 {
 	struct touched **list = &r->table[id % TABLE], *t = *list;
-	struct row_key key = row_key_body(id);
-	struct span v;
-	enum st st;
+	enum st st = ST_OK;
 
 	while (t && t->id != id)
 		t = t->next;
@@ -143,15 +156,10 @@ static enum st touch(struct round *r, uint64_t id, struct touched **out, struct 
 	if (!t)
 		return fail(err, ST_NOMEM, "apply a body");
 	t->id = id;
-	st = pdb_get(r->db->rows, row_key_span(&key), &v, &t->hold, err);
-	if (st == ST_OK) {
-		st = row_body_get(v, &t->row);
-		if (st != ST_OK)
-			damaged(r, id, err);
-		t->had = t->exists = true;
-		t->before = t->count = t->row.refs;
-	}
-	if (st != ST_OK && st != ST_NOTFOUND) {
+	/* Most bodies are new: their first batch holds them in memory, and no row has to be looked for. */
+	if (r->db->g->replaying || !body_is_new(r->db, id))
+		st = read_row(r, t, err);
+	if (st != ST_OK) {
 		pdb_release(t->hold);
 		free(t);
 		return st;
