@@ -83,7 +83,7 @@ const struct setting settings[] = {
 	     "Put a message for our own mailboxes straight into the store before it is acknowledged, without a queue file, where nothing is in the way."),
 	INT("queue_messages_max", 1000000, 100, 100000000, "",
 	    "Messages that may wait in the queue. With more, new ones are refused for now."),
-	INT("queue_fibers", 64, 1, 1024, "", "Messages of one queue that are worked on at a time."),
+	INT("queue_fibers", 256, 4, 2048, "", "Messages of one queue that are worked on at a time."),
 	INT("queue_glitch_retry_s", 60, 1, 86400, "seconds",
 	    "Wait before another attempt after each of the first three failures of a message."),
 	INT("queue_retry_s", 900, 1, 86400, "seconds", "Wait before every attempt after those."),

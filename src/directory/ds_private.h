@@ -7,7 +7,7 @@
 struct dsaccess {
 	struct exipc_chan *chan;
 	struct ds_source source;
-	unsigned ttl_s, negative_ttl_s, entries_max;
+	unsigned ttl_s, negative_ttl_s, timeout_ms, entries_max;
 	uint64_t seed; /* of the hash: what peers send must not choose the bucket */
 	struct entry **buckets;
 	size_t nbuckets;

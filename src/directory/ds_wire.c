@@ -54,6 +54,7 @@ enum st ds_ask_store(void *arg, struct span address, struct pool *pool, struct d
 	await_store(ds);
 	wire_begin(&m, 1);
 	pw_span(&m.w, PR_ADDRESS, address);
+	m.deadline = deadline_in_ms(ds->timeout_ms);
 	st = wire_send(&m, ds->chan, DS_LOOP, WIRE_DS_RESOLVE, &a, err);
 	if (st == ST_OK)
 		st = take_object(&a.list, pool, out, err);

@@ -6,6 +6,7 @@
 
 #define TTL_S          60
 #define NEGATIVE_TTL_S 5
+#define TIMEOUT_MS     5000
 #define ENTRIES_MAX    20000
 
 /* One remembered answer, in one block: spans of `object` point behind the key. */
@@ -50,6 +51,7 @@ enum st ds_new(const struct ds_options *o, struct dsaccess **out, struct err *er
 	ds->source = o->source ? *o->source : (struct ds_source){ ds_ask_store, ds };
 	ds->ttl_s = o->ttl_s ? o->ttl_s : TTL_S;
 	ds->negative_ttl_s = o->negative_ttl_s ? o->negative_ttl_s : NEGATIVE_TTL_S;
+	ds->timeout_ms = o->timeout_ms ? o->timeout_ms : TIMEOUT_MS;
 	ds->entries_max = o->entries_max ? o->entries_max : ENTRIES_MAX;
 	ds->seed = random_u64();
 	for (ds->nbuckets = 64; ds->nbuckets < ds->entries_max;)

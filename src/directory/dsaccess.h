@@ -48,6 +48,7 @@ struct ds_options {
 	const struct ds_source *source; /* NULL: the store over chan */
 	unsigned ttl_s;                 /* 0: 60 */
 	unsigned negative_ttl_s;        /* 0: 5 */
+	unsigned timeout_ms;            /* of a question: then ST_TIMEOUT; 0: 5,000 */
 	unsigned entries_max;           /* 0: 20,000; about 300 bytes each */
 };
 

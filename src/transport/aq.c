@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #define MESSAGES_MAX  1000000
-#define FIBERS        64
+#define FIBERS        256
 #define RETRY_FIRST_S 60
 #define RETRY_S       900
 #define EXPIRE_S      172800

@@ -35,7 +35,7 @@ struct aq_options {
 	const char *hostname; /* our name, in reports */
 	/* 0: the default in brackets */
 	unsigned messages_max;     /* records in memory (1,000,000) */
-	unsigned fibers_per_queue; /* categorizing, delivering at a time (64) */
+	unsigned fibers_per_queue; /* categorizing, delivering at a time (256) */
 	unsigned retry_first_s;    /* glitch retry: after the 1st to 3rd failure (60) */
 	unsigned retry_s;          /* after that (900) */
 	unsigned expire_s;         /* then it is reported as failed (172,800: two days) */

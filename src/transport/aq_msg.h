@@ -66,6 +66,7 @@ struct aq_msg {
 	struct fiber *pending;
 	enum aq_result answer;
 	bool answered, routed;
+	bool hurried;   /* a session waits for it: short deadlines, and then again without them */
 	uint64_t epoch; /* of the binding when the stage began */
 };
 #define AQ_MSG_POOL (256u * 1024 * 1024)

@@ -91,6 +91,7 @@ static enum aq_queue_kind unloadable(struct aq *aq, struct aq_rec *r, enum st st
 static void begin(struct aq *aq, struct aq_msg *m)
 {
 	m->trouble = ST_OK;
+	m->hurried = m->rec->through != NULL;
 	m->epoch = aq->o.chan ? exipc_epoch(aq->o.chan) : 0;
 }
 
@@ -167,6 +168,8 @@ enum aq_queue_kind stage_again(struct aq *aq, struct aq_rec *r)
 		if (!aq->bound || exipc_epoch(chan) != m->epoch)
 			return (enum aq_queue_kind)r->queue;
 	}
+	if (m->trouble == ST_TIMEOUT && m->hurried)
+		return (enum aq_queue_kind)r->queue;
 	return end_retry(aq, r, m->trouble);
 }
 

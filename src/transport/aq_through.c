@@ -6,9 +6,6 @@
  * folder first, under the same GUID, so that nobody gets it twice. */
 #include "transport/aq_private.h"
 
-/* Their contents stand in memory, up to MAILMSG_GATHER each: with more sessions the others use the folder. */
-#define THROUGH_MAX 1000
-
 /* On the stack of the session's fiber. */
 struct through {
 	struct aq *aq;
@@ -87,6 +84,16 @@ static enum st by_the_queue(struct aq *aq, struct mailmsg *m, struct mailmsg_env
 	return st;
 }
 
+/* Nobody who waits here waits for a worker: three quarters of a queue's places are for these, and there is no
+ * backlog that fills the rest. */
+static bool way_is_free(const struct aq *aq)
+{
+	uint64_t places = aq->o.fibers_per_queue, through = atomic_load(&aq->through);
+
+	return aq->o.through && atomic_load(&aq->up) && through < places * 3 / 4 &&
+	       atomic_load(&aq->waiting) <= through + places / 4;
+}
+
 enum st aq_accept(struct aq *aq, struct mailmsg *m, struct mailmsg_envelope *env, struct err *err)
 {
 	struct through t = {
@@ -94,7 +101,7 @@ enum st aq_accept(struct aq *aq, struct mailmsg *m, struct mailmsg_envelope *env
 	};
 	enum st st;
 
-	if (!aq->o.through || !atomic_load(&aq->up) || atomic_load(&aq->through) >= THROUGH_MAX)
+	if (!way_is_free(aq))
 		return by_the_queue(aq, m, env, err);
 	st = mailmsg_seal(m, env, err);
 	if (st != ST_OK) {

@@ -16,6 +16,9 @@
 
 #define MAILBOXES_MAX  1000 /* of one request */
 #define SECTIONS_SHARE (EXIPC_HEAP_SECTIONS / 2)
+#define DELIVER_MS     60000 /* for the store to take a message; and one for each kilobyte */
+#define CLOSE_MS       1000
+#define HURRY_MS       3000 /* the same while a session waits; and one for each twenty */
 
 struct share {
 	unsigned used;
@@ -31,6 +34,7 @@ struct upload {
 	struct aq_msg *m;
 	struct exipc_chan *chan;
 	unsigned loop;
+	int64_t deadline; /* of everything */
 	struct exipc_section sections[EXIPC_BULK_MAX];
 	uint32_t used[EXIPC_BULK_MAX];
 	unsigned n;     /* sections held */
@@ -48,11 +52,13 @@ static unsigned sections_for(uint64_t octets)
 	return n > EXIPC_BULK_MAX ? EXIPC_BULK_MAX : (unsigned)n;
 }
 
-static void share_take(struct share *s, unsigned n)
+static enum st share_take(struct share *s, unsigned n, int64_t deadline, struct err *err)
 {
 	while (s->used + n > SECTIONS_SHARE)
-		fiber_queue_wait(&s->waiters, NO_DEADLINE);
+		if (!fiber_queue_wait(&s->waiters, deadline))
+			return fail(err, ST_TIMEOUT, "too many deliveries to the store at a time");
 	s->used += n;
+	return ST_OK;
 }
 
 static void share_put(struct share *s, unsigned n)
@@ -65,8 +71,7 @@ static void share_put(struct share *s, unsigned n)
 
 static enum st next_section(struct upload *u, struct err *err)
 {
-	enum st st = exipc_section_get(u->chan, u->loop, deadline_in_ms(WIRE_DEADLINE_MS),
-				       &u->sections[u->n], err);
+	enum st st = exipc_section_get(u->chan, u->loop, u->deadline, &u->sections[u->n], err);
 
 	if (st == ST_OK)
 		u->used[u->n++] = 0;
@@ -98,6 +103,7 @@ static enum st flush(struct upload *u, struct err *err)
 
 	if (!u->token) {
 		wire_begin(&w, 0);
+		w.deadline = u->deadline;
 		st = wire_send(&w, u->chan, u->loop, WIRE_IFS_CREATE, &a, err);
 		u->token = st == ST_OK ? plist_u64(&a.list, PR_BODY_TOKEN, 0) : 0;
 		wire_answer_free(&a);
@@ -109,6 +115,7 @@ static enum st flush(struct upload *u, struct err *err)
 	wire_begin(&w, 1);
 	pw_u64(&w.w, PR_BODY_TOKEN, u->token);
 	attach(u, &w);
+	w.deadline = u->deadline;
 	st = wire_send(&w, u->chan, u->loop, WIRE_IFS_WRITE, &a, err);
 	wire_answer_free(&a);
 	return st;
@@ -243,6 +250,7 @@ static enum st deliver(struct upload *u, struct aq_rcpt **rcpts, size_t n, struc
 		pw_u64(&w.w, PR_BODY_TOKEN, u->token);
 	u->token = 0; /* used up */
 	attach(u, &w);
+	w.deadline = u->deadline;
 	st = wire_send(&w, u->chan, u->loop, WIRE_SMTP_DELIVER, &a, err);
 	if (st == ST_OK)
 		take_statuses(u->m, &a.list, rcpts, n);
@@ -261,8 +269,16 @@ static void give_up(struct upload *u)
 		return;
 	wire_begin(&w, 1);
 	pw_u64(&w.w, PR_BODY_TOKEN, u->token);
+	w.deadline = deadline_in_ms(CLOSE_MS); /* the store ends it by itself some time */
 	(void)!wire_send(&w, u->chan, u->loop, WIRE_IFS_CLOSE, &a, &ignored);
 	wire_answer_free(&a);
+}
+
+static int64_t deadline_for(const struct aq_msg *m)
+{
+	int64_t kilobytes = (int64_t)(m->env.size / 1000);
+
+	return deadline_in_ms(m->hurried ? HURRY_MS + kilobytes / 20 : DELIVER_MS + kilobytes);
 }
 
 static enum st deliver_batch(struct store_driver *d, struct aq_msg *m, struct aq_rcpt **rcpts,
@@ -274,7 +290,10 @@ static enum st deliver_batch(struct store_driver *d, struct aq_msg *m, struct aq
 	enum st st;
 
 	u.loop = wire_loop(u.chan, rcpts[0]->mailbox_id);
-	share_take(&d->shares[u.loop], sections);
+	u.deadline = deadline_for(m);
+	st = share_take(&d->shares[u.loop], sections, u.deadline, err);
+	if (st != ST_OK)
+		return st;
 	st = put_return_path(&u, err);
 	if (st == ST_OK)
 		st = put_content(&u, err);
