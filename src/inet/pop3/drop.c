@@ -89,9 +89,9 @@ static void forget(struct pop3_session *s)
 	s->state = POP3_AUTHORIZATION;
 }
 
-enum st pop3_drop_update(struct pop3_session *s, uint32_t *gone, struct err *err)
+enum st pop3_drop_update(struct pop3_session *s, struct err *err)
 {
-	struct uset marked = { 0 }, deleted = { 0 };
+	struct uset marked = { 0 };
 	struct buf bytes = BUF_MAX(EXIPC_BLOCK_MAX);
 	struct wire_answer a;
 	struct wire_msg m;
@@ -113,13 +113,9 @@ enum st pop3_drop_update(struct pop3_session *s, uint32_t *gone, struct err *err
 	uset_free(&marked);
 	if (st != ST_OK)
 		return st;
-	st = uset_read(plist_span(&a.list, PR_UIDS), &deleted, err);
-	*gone = deleted.count;
-	uset_free(&deleted);
 	wire_answer_free(&a);
-	if (st == ST_OK)
-		forget(s); /* the update has unlocked it too */
-	return st;
+	forget(s); /* the update has unlocked it too */
+	return ST_OK;
 }
 
 void pop3_drop_close(struct pop3_session *s)

@@ -107,17 +107,16 @@ static void run_lang(struct pop3_session *s, const struct pop3_command *c)
 
 static void run_quit(struct pop3_session *s, const struct pop3_command *c)
 {
-	uint32_t marked = s->drop.deleted, gone = 0;
 	struct err err;
 	enum st st = ST_OK;
 
 	(void)c;
-	if (s->state == POP3_TRANSACTION && marked > 0)
-		st = pop3_drop_update(s, &gone, &err);
+	if (s->state == POP3_TRANSACTION && s->drop.deleted > 0)
+		st = pop3_drop_update(s, &err);
 	if (st != ST_OK)
 		inet_log(&s->head, LOG_WARN, "messages not deleted", LE(&err));
 	pop3_drop_close(s);
-	pop3_bye(s, st == ST_OK && gone == marked ? POP3_R_BYE : POP3_R_NOT_ALL_DELETED);
+	pop3_bye(s, st == ST_OK ? POP3_R_BYE : POP3_R_NOT_ALL_DELETED);
 }
 
 static pop3_run *const verbs[POP3_CMDS] = {

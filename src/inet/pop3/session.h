@@ -52,8 +52,8 @@ enum st pop3_next_line(struct pop3_session *s, struct span *line);
 /* ---- drop.c ---- */
 /* F: lock and list the maildrop.  ST_BUSY: another session has it. */
 enum st pop3_drop_open(struct pop3_session *s, struct err *err);
-/* F: delete what is marked, unlock.  *gone: how many were deleted. */
-enum st pop3_drop_update(struct pop3_session *s, uint32_t *gone, struct err *err);
+/* F: delete what is marked, unlock.  ST_OK: none of it is there any more (some may have gone before, by IMAP). */
+enum st pop3_drop_update(struct pop3_session *s, struct err *err);
 /* F: unlock and log off; nothing is deleted.  Fine when nothing is open. */
 void pop3_drop_close(struct pop3_session *s);
 /* The message a command names, if it is there and not marked; else NULL, and the reply went out. */
