@@ -198,6 +198,13 @@ void folder_wait_cn(struct folder *f, uint64_t cn)
 		fiber_queue_wait(&f->wake, NO_DEADLINE);
 }
 
+/* Not by numbers: a change that only takes \Recent has none. */
+void folder_rest(struct folder *f)
+{
+	while (f->inflight || f->loading)
+		fiber_queue_wait(&f->wake, NO_DEADLINE);
+}
+
 void folder_settle(struct folder *f)
 {
 	folder_wait_cn(f, f->now.cn);

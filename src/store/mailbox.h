@@ -91,6 +91,8 @@ void folder_ready(struct folder *f);
 void folder_wait_cn(struct folder *f, uint64_t cn);
 /* F: until what is queued now is durable. */
 void folder_settle(struct folder *f);
+/* F: until no change is under way and no index is being loaded. */
+void folder_rest(struct folder *f);
 
 /* Keyword by name (ASCII case does not count); KEYWORDS_MAX when the folder has it not. */
 unsigned folder_keyword(const struct folder *f, struct span name);

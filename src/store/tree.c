@@ -316,10 +316,10 @@ static enum st delete_locked(struct mailbox *mb, const struct path *p, struct er
 		return fail(err, ST_DENIED, "the folder has folders inside");
 	folder_hold(f);
 	/* Until nothing came in while it was emptied. */
-	while (st == ST_OK && (f->now.count || f->inflight || f->loading)) {
+	folder_rest(f);
+	while (st == ST_OK && f->now.count) {
 		st = empty_folder(f, err);
-		folder_settle(f);
-		folder_ready(f);
+		folder_rest(f);
 	}
 	if (st == ST_OK)
 		st = change_begin(&c, mb, err);

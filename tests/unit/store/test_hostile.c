@@ -96,6 +96,28 @@ static void a_token_is_one_binding_s(struct rig *r)
 	CHECK_ST(rig_do(&m, &after, WIRE_IMAP_FOLDERS), ST_DENIED);
 }
 
+/* ---- a folder that goes while what SELECT took from it is still on its way to the disk ---- */
+
+static void selected_and_deleted_at_once(struct rig *r)
+{
+	struct who alice;
+	uint64_t fid;
+	uint32_t uid;
+	char gone[32];
+
+	CHECK_ST(rig_login(r, "alice@mailroot.test", "demo", &alice), ST_OK);
+	for (unsigned i = 0; i < 20; i++) {
+		CHECK_ST(rig_path_op(&alice, WIRE_IMAP_CREATE, "short lived", NULL), ST_OK);
+		CHECK_ST(rig_append(&alice, "short lived", MAIL, 0, &uid), ST_OK);
+		/* Nothing is left in it, but something that was recent is still to be taken. */
+		CHECK_ST(rig_select(&alice, "short lived", true, &fid, NULL, NULL), ST_OK);
+		CHECK_ST(rig_store(&alice, fid, "1", STORE_ADD, MF_DELETED, NULL), ST_OK);
+		CHECK_ST(rig_expunge(&alice, fid, gone, sizeof gone), ST_OK);
+		CHECK_ST(rig_select(&alice, "short lived", false, &fid, NULL, NULL), ST_OK);
+		CHECK_ST(rig_path_op(&alice, WIRE_IMAP_DELETE, "short lived", NULL), ST_OK);
+	}
+}
+
 /* ---- requests to forget, as many as fit ---- */
 
 static void much_is_forgotten_at_once(struct rig *r)
@@ -120,6 +142,7 @@ static void each(void **state)
 	static void (*const tests[])(struct rig * r) = {
 		folders_of_others_are_denied,
 		a_token_is_one_binding_s,
+		selected_and_deleted_at_once,
 		much_is_forgotten_at_once,
 	};
 
