@@ -34,7 +34,7 @@ struct world {
 	enum st says[64]; /* by mailbox id */
 	enum st trouble;  /* of the whole */
 	unsigned attempts;
-	char last[65536]; /* content of the last delivery */
+	char last[8192]; /* the beginning of the last content delivered */
 	size_t last_len;
 	unsigned events[AQ_EVENTS];
 	char order[512];
