@@ -339,16 +339,8 @@ static enum st ask_search(struct imap_session *s, struct uset *found, struct err
 static enum st to_seqs(const struct imap_view *v, struct uset *set)
 {
 	struct uset seqs = { 0 };
-	enum st st = ST_OK;
+	enum st st = imap_view_seqs(v, set, &seqs);
 
-	for (uint32_t r = 0; st == ST_OK && r < set->nruns; r++)
-		for (uint32_t uid = uset_next(&v->uids, set->runs[r].first);
-		     st == ST_OK && uid && uid <= set->runs[r].last;
-		     uid = uid == UINT32_MAX ? 0 : uset_next(&v->uids, uid + 1)) {
-			uint32_t seq = uset_rank(&v->uids, uid);
-
-			st = uset_add(&seqs, seq, seq);
-		}
 	uset_free(set);
 	*set = seqs;
 	return st;

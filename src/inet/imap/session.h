@@ -89,6 +89,8 @@ enum st imap_view_sync(struct imap_session *s, bool expunge, struct err *err);
 /* The UIDs a command's set means.  Sequence numbers past the end: ST_BAD.  *out is empty before. */
 enum st imap_view_resolve(struct imap_session *s, const struct imap_set *set, bool uid,
 			  struct uset *out, struct err *err);
+/* The sequence numbers of those of `uids` that the client knows: one walk along both.  *out is empty before. */
+enum st imap_view_seqs(const struct imap_view *v, const struct uset *uids, struct uset *out);
 /* "* n EXPUNGE" for those of `uids` that the client knows, and take them out of the view.  Only gathers. */
 void imap_view_expunge(struct imap_session *s, const struct uset *uids);
 /* FLAGS and PERMANENTFLAGS when the row names other keywords of the folder than the client was told. */

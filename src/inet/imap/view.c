@@ -143,27 +143,62 @@ uint64_t imap_view_since(const struct imap_session *s)
 
 /* ---- news ---- */
 
+enum st imap_view_seqs(const struct imap_view *v, const struct uset *uids, struct uset *out)
+{
+	uint32_t before = 0; /* members of the view in front of run r */
+	enum st st = ST_OK;
+
+	for (uint32_t r = 0, k = 0; st == ST_OK && r < v->uids.nruns && k < uids->nruns;) {
+		struct urun has = v->uids.runs[r], want = uids->runs[k];
+		uint32_t first = has.first > want.first ? has.first : want.first;
+		uint32_t last = has.last < want.last ? has.last : want.last;
+
+		if (first <= last)
+			st = uset_add(out, before + (first - has.first) + 1,
+				      before + (last - has.first) + 1);
+		if (want.last < has.last) {
+			k++;
+		} else {
+			before += has.last - has.first + 1;
+			r++;
+		}
+	}
+	if (st != ST_OK)
+		uset_free(out);
+	return st;
+}
+
+/* *set without `gone`. */
+static enum st take_out(struct uset *set, const struct uset *gone)
+{
+	struct uset left = { 0 };
+	enum st st = uset_minus(set, gone, &left);
+
+	if (st != ST_OK)
+		return st;
+	uset_free(set);
+	*set = left;
+	return ST_OK;
+}
+
 void imap_view_expunge(struct imap_session *s, const struct uset *uids)
 {
 	struct imap_view *v = s->view;
+	struct uset seqs = { 0 };
+	enum st st = imap_view_seqs(v, uids, &seqs);
 
 	/* From the highest down: the numbers below stay what they are. */
-	for (uint32_t r = uids->nruns; r-- > 0;) {
-		for (uint32_t uid = uids->runs[r].last;; uid--) {
-			uint32_t seq = uset_rank(&v->uids, uid);
-
-			if (seq)
-				imap_put_number(&s->out, seq, "EXPUNGE");
-			if (uid == uids->runs[r].first)
-				break;
-		}
-		/* Removing never needs more runs than it frees plus one; without memory the view would lie. */
-		if (uset_remove(&v->uids, uids->runs[r].first, uids->runs[r].last) != ST_OK ||
-		    uset_remove(&v->recent, uids->runs[r].first, uids->runs[r].last) != ST_OK) {
-			imap_bye(s, "UNAVAILABLE", "Out of memory");
-			return;
-		}
-	}
+	for (uint32_t r = seqs.nruns; r-- > 0;)
+		for (uint32_t seq = seqs.runs[r].last; seq >= seqs.runs[r].first; seq--)
+			imap_put_number(&s->out, seq, "EXPUNGE");
+	uset_free(&seqs);
+	if (st == ST_OK)
+		st = take_out(&v->uids, uids);
+	if (st == ST_OK)
+		st = take_out(&v->recent, uids);
+	/* Without memory the view would lie. */
+	if (st != ST_OK)
+		imap_bye(s, "UNAVAILABLE", "Out of memory");
 }
 
 void imap_view_keywords(struct imap_session *s, const struct plist *row)
