@@ -130,6 +130,8 @@ void ese_when_room(struct ese *g, void (*fn)(void *arg), void *arg)
 	if (now) {
 		free(w);
 		fn(arg);
+	} else {
+		log_kick(g->log);
 	}
 }
 
@@ -425,6 +427,7 @@ static bool settle(struct ese *g)
 {
 	bool broken;
 
+	log_kick(g->log);
 	pthread_mutex_lock(&g->lock);
 	while (g->applied < g->queued && !g->broken)
 		pthread_cond_wait(&g->settled, &g->lock);

@@ -55,8 +55,10 @@ enum st log_start(const struct log_conf *c, uint32_t gen, uint64_t prev_created,
 /* Write what is queued, stop the threads, close.  NULL is fine. */
 void log_stop(struct log *l);
 
-/* Queue one node (its payload_crc is set here, outside every lock). */
+/* Queue one node (its payload_crc is set here, outside every lock).  BODY nodes are written with the next node
+ * of another kind, or when a good many of them wait, or on log_kick. */
 void log_queue(struct log *l, struct node *n);
+void log_kick(struct log *l);
 /* Largest payload of one record. */
 uint32_t log_payload_max(const struct log *l);
 /* No file could be prepared ahead (the disk is full): take no new work. */

@@ -16,7 +16,8 @@ struct log {
 	pthread_cond_t work;    /* to the committer: nodes, stop */
 	pthread_cond_t prepare; /* to the preparer: a place ahead is free, a spare came, stop */
 	pthread_cond_t ready;   /* to the committer: a file is ahead */
-	bool stop, broken, idle;
+	bool stop, broken;
+	bool go; /* somebody waits for what is queued */
 	_Atomic bool starved;
 	struct node *head, **tail;
 	struct seg ahead[LOG_AHEAD];

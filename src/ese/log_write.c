@@ -15,6 +15,8 @@
 
 /* A group stops growing here, so that the apply thread gets its share while the next one is written. */
 #define GROUP_ENOUGH (1024u * 1024)
+/* Bytes of bodies wait for the batch that needs them, up to this: a sync for them alone helps nobody. */
+#define LAZY_BYTES   (256u * 1024)
 #define GROUP_FIRST  (REC_HEAD + REC_GROUP_PAYLOAD)
 #define END_SIZE     (REC_HEAD + 8u)
 
@@ -55,6 +57,14 @@ uint32_t log_payload_max(const struct log *l)
 	       128; /* header, END's page, GROUP and own header */
 }
 
+/* With the lock held: what is queued is to be written. */
+static void go(struct log *l)
+{
+	if (!l->go)
+		pthread_cond_signal(&l->work);
+	l->go = true;
+}
+
 void log_queue(struct log *l, struct node *n)
 {
 	n->next = NULL;
@@ -63,8 +73,15 @@ void log_queue(struct log *l, struct node *n)
 	l->waiting += rec_size(n->len);
 	*l->tail = n;
 	l->tail = &n->next;
-	if (l->idle)
-		pthread_cond_signal(&l->work);
+	if (n->kind != REC_BODY || l->waiting > LAZY_BYTES)
+		go(l);
+	pthread_mutex_unlock(&l->lock);
+}
+
+void log_kick(struct log *l)
+{
+	pthread_mutex_lock(&l->lock);
+	go(l);
 	pthread_mutex_unlock(&l->lock);
 }
 
@@ -291,10 +308,9 @@ static void *committer(void *arg)
 		bool stop;
 
 		pthread_mutex_lock(&l->lock);
-		l->idle = true;
-		while (!l->head && !l->stop)
+		while (!l->go && !l->stop)
 			pthread_cond_wait(&l->work, &l->lock);
-		l->idle = false;
+		l->go = false;
 		list = l->head;
 		l->head = NULL;
 		l->tail = &l->head;
