@@ -2,10 +2,9 @@
  *
  * Whatever goes wrong on our side while octets still come (disk full, too big, a loop), both sides must
  * stay in step: the rest is read and thrown away, and the refusal is said at the end. */
+#include "inet/pace.h"
 #include "inet/smtp/session.h"
 #include "proto/smtp/received.h"
-
-#define RATE_SPAN (60 * NS_PER_SEC)
 
 static enum smtp_reply_id refusal_of(enum st st)
 {
@@ -106,17 +105,10 @@ static void refused(struct smtp_session *s)
 	smtp_reply_to(s, tx->refusal);
 }
 
-static void accepted(struct smtp_session *s)
+static void accepted(struct smtp_session *s, const char *name)
 {
 	struct smtp_tx *tx = s->tx;
-	struct mailmsg *m = tx->msg;
-	char name[MAILMSG_NAME_MAX];
 
-	/* The name is copied: from aq_submit() on the message may be gone at any time. */
-	memcpy(name, mailmsg_name(m), sizeof(name));
-	name[sizeof(name) - 1] = 0;
-	tx->msg = NULL;
-	aq_submit(smtp_host(s)->aq, m);
 	s->head.errors = 0;
 	inet_count(&s->head, INET_MESSAGES_IN, 1);
 	inet_log(&s->head, LOG_INFO, "message accepted", LC("id", name), LS("from", tx->env.sender),
@@ -128,6 +120,8 @@ static void accepted(struct smtp_session *s)
 static void finish(struct smtp_session *s, unsigned faults)
 {
 	struct smtp_tx *tx = s->tx;
+	char name[MAILMSG_NAME_MAX];
+	struct mailmsg *m;
 	struct err err;
 	enum st st;
 
@@ -137,7 +131,11 @@ static void finish(struct smtp_session *s, unsigned faults)
 		give_up(s, SMTP_R_DISK_FULL);
 	if (tx->refusal == SMTP_R_OK) {
 		s->head.waits = "the disk";
-		st = mailmsg_commit(tx->msg, &tx->env, &err);
+		/* The message is gone when this returns; its name is told to the client. */
+		m = tx->msg;
+		tx->msg = NULL;
+		memcpy(name, mailmsg_name(m), sizeof(name));
+		st = aq_accept(smtp_host(s)->aq, m, &tx->env, &err);
 		s->head.waits = NULL;
 		if (st != ST_OK) {
 			inet_log(&s->head, LOG_ERROR, "message not stored", LE(&err));
@@ -145,35 +143,13 @@ static void finish(struct smtp_session *s, unsigned faults)
 		}
 	}
 	if (tx->refusal == SMTP_R_OK)
-		accepted(s);
+		accepted(s, name);
 	else
 		refused(s);
 	smtp_tx_reset(s);
 }
 
 /* ---- waiting for octets ---- */
-
-/* Watches that a sender is not slower than data_rate_min over any minute. */
-struct pace {
-	int64_t since;
-	uint64_t octets;
-};
-
-static bool too_slow(const struct smtp_session *s, struct pace *p, size_t more)
-{
-	uint64_t least = (uint64_t)config_int(smtp_host(s)->config, "data_rate_min") * 60;
-	int64_t now = clock_mono();
-
-	if (p->since == 0)
-		p->since = now;
-	p->octets += more;
-	if (now - p->since < RATE_SPAN)
-		return false;
-	if (p->octets < least)
-		return true;
-	*p = (struct pace){ .since = now };
-	return false;
-}
 
 static int64_t patience(const struct smtp_session *s)
 {
@@ -191,8 +167,9 @@ static bool lost(struct smtp_session *s, enum st st)
 }
 
 /* Some input, waited for if there is none. */
-static bool more_input(struct smtp_session *s, struct pace *pace, struct span *in)
+static bool more_input(struct smtp_session *s, struct inet_pace *pace, struct span *in)
 {
+	uint64_t least = (uint64_t)config_int(smtp_host(s)->config, "data_rate_min");
 	enum st st;
 
 	*in = conn_input(s->head.conn);
@@ -204,14 +181,14 @@ static bool more_input(struct smtp_session *s, struct pace *pace, struct span *i
 		if (st != ST_OK && in->len == 0)
 			return lost(s, st);
 	}
-	return too_slow(s, pace, in->len) ? lost(s, ST_TIMEOUT) : true;
+	return inet_pace(pace, in->len, least, clock_mono()) ? true : lost(s, ST_TIMEOUT);
 }
 
 /* ---- DATA ---- */
 
 static bool take_data(struct smtp_session *s, struct smtp_data *d)
 {
-	struct pace pace = { 0 };
+	struct inet_pace pace = { 0 };
 	enum st st = ST_MORE;
 
 	while (st == ST_MORE) {
@@ -255,7 +232,7 @@ void smtp_run_data(struct smtp_session *s, const struct smtp_command *c)
 /* Read `octets` of chunk; into the message when `keep`. */
 static bool take_chunk(struct smtp_session *s, uint64_t octets, bool keep)
 {
-	struct pace pace = { 0 };
+	struct inet_pace pace = { 0 };
 
 	while (octets > 0) {
 		struct span in;

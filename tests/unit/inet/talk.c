@@ -71,6 +71,17 @@ void aq_submit(struct aq *aq, struct mailmsg *m)
 	mailmsg_free(m);
 }
 
+enum st aq_accept(struct aq *aq, struct mailmsg *m, struct mailmsg_envelope *env, struct err *err)
+{
+	enum st st = mailmsg_commit(m, env, err);
+
+	if (st == ST_OK)
+		aq_submit(aq, m);
+	else
+		mailmsg_free(m);
+	return st;
+}
+
 static enum st resolve(void *arg, struct span address, struct pool *pool, struct ds_object *out,
 		       struct err *err)
 {
