@@ -6,7 +6,9 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define MAILBOXES_KEPT 4096 /* idle or not, of a loop */
+#define MAILBOXES_KEPT     4096               /* idle or not, of a loop */
+#define OLD_DELIVERY_S     (7 * 24 * 60 * 60) /* beyond queue_expire_s */
+#define OLD_DELIVERIES_MAX 1000               /* dropped at a time */
 
 /* What a mailbox is born with; the first is FOLDER_INBOX. */
 static const struct {
@@ -152,6 +154,54 @@ static enum st load_mailbox(struct mailbox *mb, struct ese_db *db, struct err *e
 	return st == ST_OK ? load_folders(mb, db, err) : st;
 }
 
+/* ---- deliveries of long ago ---- */
+
+static bool is_older(struct span row, int64_t time)
+{
+	struct err ignored;
+	struct plist l;
+
+	return row_open(row, "a delivery", &l, &ignored) != ST_OK ||
+	       (int64_t)plist_u64(&l, PR_CREATION_TIME, 0) < time;
+}
+
+static void dropped(void *arg)
+{
+	(void)arg;
+}
+
+/* A row "delivered" is there until the transport says that it will not deliver that message again.  Where a crash
+ * swallowed that word the row would stay for ever; but no message is tried for longer than queue_expire_s. */
+static enum st drop_old_deliveries(const struct mailbox *mb, struct ese_db *db, int64_t before,
+				   struct err *err)
+{
+	struct ese_batch *b = NULL;
+	struct span key, row;
+	struct ese_iter *it;
+	struct key from, to;
+	unsigned n = 0;
+	enum st st;
+
+	key_box(&to, mb->id, BOX_DELIVERED);
+	st = ese_iter_new(db, key_box(&from, mb->id, BOX_DELIVERED), key_after(&to), &it, err);
+	if (st != ST_OK)
+		return st;
+	while (st == ST_OK && n < OLD_DELIVERIES_MAX &&
+	       (st = ese_iter_next(it, &key, &row, err)) == ST_OK) {
+		if (!is_older(row, before))
+			continue;
+		if (!b)
+			st = ese_batch_new(db, mb->id, &b, err);
+		if (st == ST_OK)
+			ese_delete(b, key);
+		n++;
+	}
+	ese_iter_free(it);
+	if (b)
+		st = ese_commit(b, dropped, NULL, err);
+	return st == ST_EOF ? ST_OK : st;
+}
+
 struct load {
 	struct mailbox *mb;
 	enum st st;
@@ -160,8 +210,14 @@ struct load {
 static void load_run(void *arg)
 {
 	struct load *l = arg;
+	const struct store *s = l->mb->shard->store;
+	int64_t kept = (config_int(s->conf, "queue_expire_s") + OLD_DELIVERY_S) * NS_PER_SEC;
+	struct err ignored;
 
-	l->st = load_mailbox(l->mb, l->mb->shard->store->db, &l->mb->load_error);
+	l->st = load_mailbox(l->mb, s->db, &l->mb->load_error);
+	/* Where this fails (a full disk) the rows stay until the next time: they do no harm. */
+	if (l->st == ST_OK)
+		(void)!drop_old_deliveries(l->mb, s->db, clock_real() - kept, &ignored);
 }
 
 /* ---- a new one ---- */

@@ -777,11 +777,85 @@ static void with_three_loops(void **state)
 	whole_story(3);
 }
 
+/* ---- how long a delivery is remembered ---- */
+
+static int64_t later;
+
+static int64_t later_real(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return t.tv_sec * NS_PER_SEC + t.tv_nsec + later;
+}
+
+static unsigned inbox_count(const struct who *w)
+{
+	struct uset uids = { 0 };
+	uint64_t fid;
+	unsigned n;
+
+	CHECK_ST(rig_select(w, "INBOX", true, &fid, &uids, NULL), ST_OK);
+	n = uids.count;
+	uset_free(&uids);
+	return n;
+}
+
+static void deliver_again(struct rig *r)
+{
+	enum st st;
+
+	CHECK_ST(rig_deliver(r, "guid of long ago", &alice.mailbox, 1, DOTS, strlen(DOTS), &st),
+		 ST_OK);
+	CHECK_ST(st, ST_OK);
+}
+
+static void once_after_a_restart(struct rig *r)
+{
+	log_on(r);
+	deliver_again(r);
+	CHECK(inbox_count(&alice) == 1);
+}
+
+static void twice_after_years(struct rig *r)
+{
+	log_on(r);
+	rig_mail(r, alice.mailbox, HELLO); /* durable behind what the loading dropped */
+	deliver_again(r);
+	CHECK(inbox_count(&alice) == 3);
+}
+
+static void deliveries_are_remembered_for_a_time(void **state)
+{
+	static const struct clock_seam seam = { .real = later_real };
+	struct rig r;
+
+	(void)state;
+	clock_set_seam(&seam);
+	rig_make(&r, "queue_expire_s = 3600\n");
+	rig_up(&r, 1);
+	rig_run(&r, rig_people);
+	rig_run(&r, log_on);
+	rig_run(&r, deliver_again);
+	rig_down(&r);
+	later = (3600 + 6 * 86400) * NS_PER_SEC;
+	rig_up(&r, 1);
+	rig_run(&r, once_after_a_restart);
+	rig_down(&r);
+	later += 2 * 86400 * NS_PER_SEC;
+	rig_up(&r, 1);
+	rig_run(&r, twice_after_years);
+	rig_down(&r);
+	rig_remove(&r);
+	clock_set_seam(NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(with_one_loop),
 		cmocka_unit_test(with_three_loops),
+		cmocka_unit_test(deliveries_are_remembered_for_a_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
