@@ -5,7 +5,8 @@
 
 #include <stdlib.h>
 
-#define TURN 200 /* messages looked at before others have their turn */
+#define TURN       200 /* messages looked at before others have their turn */
+#define BODIES_MAX 2 /* looked into at a time, of a loop: the pool has other work, logons for one */
 
 struct search {
 	struct call *c;
@@ -33,17 +34,33 @@ static void body_run(void *arg)
 	j->st = match_body(j->match, &j->entry, &j->item, j->db, &j->verdict, &j->err);
 }
 
+static void turn_get(struct shard *sh)
+{
+	while (sh->searching >= BODIES_MAX)
+		fiber_queue_wait(&sh->search_turn, NO_DEADLINE);
+	sh->searching++;
+}
+
+static void turn_put(struct shard *sh)
+{
+	sh->searching--;
+	fiber_queue_wake_one(&sh->search_turn);
+}
+
 static enum st look_into_body(struct search *s, const struct entry *e, const struct plist *item,
 			      enum verdict *v, struct err *err)
 {
 	struct body_job j = { .match = &s->match, .entry = *e, .db = s->c->store->db };
 	struct ese_db *db = j.db;
-	uint64_t pin = ese_pin(db);
+	uint64_t pin;
 
 	/* The item stays in place while this fiber waits: nobody else moves these items on. */
 	j.item = *item;
+	turn_get(s->c->shard);
+	pin = ese_pin(db);
 	work_run(body_run, &j);
 	ese_unpin(db, pin);
+	turn_put(s->c->shard);
 	*v = j.verdict;
 	if (j.st == ST_NOTFOUND) /* it vanished meanwhile */
 		*v = MATCH_NO;

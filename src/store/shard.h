@@ -39,6 +39,8 @@ struct shard {
 	size_t index_bytes; /* memory of all folder indexes */
 	size_t index_limit;
 	struct timer sweep; /* ends virtual files that nobody writes */
+	unsigned searching; /* bodies that the work pool looks into, see eximap_search.c */
+	struct fiber_queue search_turn;
 	_Atomic uint64_t mailboxes_loaded, indexes_loaded, index_bytes_seen, logons_now, vfiles_now;
 	struct op_figures ops[WIRE_OP_MAX];
 };

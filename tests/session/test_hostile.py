@@ -109,3 +109,19 @@ def test_a_hard_fetch_holds_up_nobody(make_server):
         assert slowest_noop(other, 2) < 0.3
         raw.send(f's FETCH 1 ({" ".join(["BODY.PEEK[HEADER.FIELDS (b)]"] * 2_000)})\r\n')
         assert slowest_noop(other, 2) < 0.3
+
+
+def test_long_searches_hold_up_no_logon(make_server):
+    """Looking into bodies takes its share of the threads that also check passwords, and no more."""
+    server = make_server(users=["alice", "bob"], work_threads=16)
+    server.send("alice", b"Subject: large\r\n\r\n" + (b"abcdefghij" * 7 + b"\r\n") * 60_000)
+    server.wait_count("alice", 1)
+    needles = " ".join(f'BODY "abcdefghiZ{i}"' for i in range(90))
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            raw = stack.enter_context(log_in(server, "alice"))
+            raw.imap(b"s", "s SELECT INBOX\r\n")
+            raw.send(f"t SEARCH NOT ({needles})\r\n")
+        started = time.monotonic()
+        stack.enter_context(log_in(server, "bob"))
+        assert time.monotonic() - started < 3
