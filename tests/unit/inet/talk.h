@@ -7,6 +7,8 @@
  *	E:		the server has closed the connection
  *	W: n		the client sends n bytes of 'x'
  *	T:		the client begins TLS
+ *	R: tag		IMAP responses (with their literals) up to the one with that tag, or to the end of the
+ *			connection; with nothing behind it always to the end
  */
 #ifndef TESTS_INET_TALK_H
 #define TESTS_INET_TALK_H
@@ -21,6 +23,7 @@ struct talk {
 	const char *
 		content; /* what the submitted message must end with; NULL: none may be submitted */
 	unsigned rcpts;  /* of the submitted message */
+	bool loose;      /* the server may end the connection at any step */
 };
 
 /* Run all; the first difference fails the test.  `settings` is the text of mailroot.conf. */
