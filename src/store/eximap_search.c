@@ -57,6 +57,10 @@ static enum st look_into_body(struct search *s, const struct entry *e, const str
 	/* The item stays in place while this fiber waits: nobody else moves these items on. */
 	j.item = *item;
 	turn_get(s->c->shard);
+	if (exipc_request_gone(s->c->rq) || s->c->store->stopping) {
+		turn_put(s->c->shard);
+		return fail(err, ST_GONE, "nobody waits for the search");
+	}
 	pin = ese_pin(db);
 	work_run(body_run, &j);
 	ese_unpin(db, pin);
