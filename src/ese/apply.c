@@ -54,6 +54,13 @@ enum st apply_end(struct ese *g, uint64_t applied, struct err *err)
 	return st;
 }
 
+enum st apply_mark(struct ese *g, uint64_t applied, struct err *err)
+{
+	for (struct ese_db *db = g->dbs; db; db = db->next)
+		round_mark(db->round);
+	return apply_end(g, applied, err);
+}
+
 /* Take what may be one round from the front of *list. */
 static struct node *cut_round(struct node **list)
 {
@@ -144,6 +151,42 @@ static void give_up(struct ese *g, struct node *a, struct node *b)
 	group_wake(g);
 }
 
+/* One list of nodes; false: the group broke. */
+static bool apply_list(struct ese *g, struct node *list)
+{
+	while (list) {
+		struct node *round = cut_round(&list);
+		struct finished f = { 0 };
+		struct err err = { 0 };
+		uint64_t pos = 0;
+
+		if (apply_nodes(g, round, &pos, &err) != ST_OK) {
+			group_break(g, &err);
+			give_up(g, round, list);
+			return false;
+		}
+		finish_nodes(round, &f);
+		account(g, &f, pos);
+	}
+	return true;
+}
+
+static bool mark(struct ese *g, uint64_t applied)
+{
+	struct err err = { 0 };
+
+	if (apply_mark(g, applied, &err) != ST_OK) {
+		group_break(g, &err);
+		return false;
+	}
+	pthread_mutex_lock(&g->lock);
+	g->mark_rows = false;
+	g->marked_pos = applied;
+	pthread_cond_broadcast(&g->settled);
+	pthread_mutex_unlock(&g->lock);
+	return true;
+}
+
 void *apply_thread(void *arg)
 {
 	struct ese *g = arg;
@@ -151,34 +194,25 @@ void *apply_thread(void *arg)
 	pthread_setname_np(pthread_self(), "ese-apply");
 	pdb_thread();
 	for (;;) {
+		uint64_t applied;
 		struct node *list;
-		bool end;
+		bool end, wanted;
 
 		pthread_mutex_lock(&g->lock);
-		while (!g->head && !g->stop && !g->broken)
+		while (!g->head && !g->stop_apply && !g->broken && !g->mark_rows)
 			pthread_cond_wait(&g->synced, &g->lock);
 		list = g->head;
 		g->head = NULL;
 		g->tail = &g->head;
-		end = g->broken || (g->stop && !list);
+		applied = g->applied_pos;
+		wanted = g->mark_rows;
+		end = g->broken || (g->stop_apply && !list);
 		pthread_mutex_unlock(&g->lock);
 		if (end) {
 			give_up(g, list, NULL);
 			return NULL;
 		}
-		while (list) {
-			struct node *round = cut_round(&list);
-			struct finished f = { 0 };
-			struct err err = { 0 };
-			uint64_t pos = 0;
-
-			if (apply_nodes(g, round, &pos, &err) != ST_OK) {
-				group_break(g, &err);
-				give_up(g, round, list);
-				return NULL;
-			}
-			finish_nodes(round, &f);
-			account(g, &f, pos);
-		}
+		if ((wanted && !mark(g, applied)) || !apply_list(g, list))
+			return NULL;
 	}
 }

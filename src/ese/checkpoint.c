@@ -122,15 +122,38 @@ static enum st write_slot(struct ese *g, const struct checkpoint *c, struct err 
 	return st == ST_OK && first ? io_sync_dir(g->dir, err) : st;
 }
 
+/* Every database says in its own rows that it is at the group's position, so that one which is not (an older
+ * copy, a cut MANIFEST) is known by it.  The apply thread writes these rows, if it runs. */
+static enum st mark_rows(struct ese *g, uint64_t *pos_out, struct err *err)
+{
+	enum st st = ST_OK;
+
+	if (!g->apply_runs) {
+		*pos_out = g->applied_pos;
+		return apply_mark(g, g->applied_pos, err);
+	}
+	pthread_mutex_lock(&g->lock);
+	g->mark_rows = true;
+	pthread_cond_signal(&g->synced);
+	while (g->mark_rows && !g->broken)
+		pthread_cond_wait(&g->settled, &g->lock);
+	*pos_out = g->marked_pos;
+	if (g->mark_rows)
+		st = fail(err, ST_IO, "the group is broken");
+	pthread_mutex_unlock(&g->lock);
+	return st;
+}
+
 enum st checkpoint_take(struct ese *g, uint32_t state, struct err *err)
 {
 	struct checkpoint c = { .state = state };
 	uint64_t log_bytes, syncs;
-	enum st st = ST_OK;
+	enum st st = mark_rows(g, &c.position, err);
 
+	if (st != ST_OK)
+		return st;
 	log_counts(g->log, &log_bytes, &syncs);
 	pthread_mutex_lock(&g->lock);
-	c.position = g->applied_pos;
 	c.number = g->checkpoint_number + 1;
 	pthread_mutex_unlock(&g->lock);
 	memcpy(c.signature, g->signature, LOG_SIGNATURE);

@@ -47,17 +47,23 @@ static struct pdb_conf row_conf(const struct ese *g)
 
 /* ---- header ---- */
 
-static enum st put_header(struct pdb *rows, const struct row_header *h, struct err *err)
+/* `applied`: for a new database also its first applied row; NULL otherwise. */
+static enum st put_header(struct pdb *rows, const struct row_header *h,
+			  const struct row_applied *applied, struct err *err)
 {
+	struct row_key key = row_key_header(), akey = row_key_applied();
 	struct pdb_batch *b = pdb_batch_new();
-	struct row_key key = row_key_header();
-	char v[ROW_HEADER_BYTES];
+	char v[ROW_HEADER_BYTES], av[ROW_APPLIED_BYTES];
 	enum st st;
 
 	if (!b)
 		return fail(err, ST_NOMEM, "database header");
 	row_header_put(v, h);
 	pdb_put(b, row_key_span(&key), span_of(v, sizeof(v)));
+	if (applied) {
+		row_applied_put(av, applied);
+		pdb_put(b, row_key_span(&akey), span_of(av, sizeof(av)));
+	}
 	st = pdb_write(rows, b, err);
 	pdb_batch_free(b);
 	return st == ST_OK ? pdb_flush(rows, err) : st;
@@ -71,7 +77,7 @@ enum st db_mark(struct ese_db *db, uint64_t clean_pos, struct err *err)
 				.state = clean_pos ? STATE_CLEAN : STATE_DIRTY };
 
 	memcpy(h.signature, db->g->signature, LOG_SIGNATURE);
-	return put_header(db->rows, &h, err);
+	return put_header(db->rows, &h, NULL, err);
 }
 
 static enum st read_header(struct ese_db *db, struct err *err)
@@ -383,14 +389,19 @@ static enum st make_rows(struct ese *g, const char *path, struct err *err)
 	struct row_header h = { .id = new_id(g),
 				.created = (uint64_t)clock_real(),
 				.state = STATE_DIRTY };
+	struct row_applied a = { .ids = 1 };
 	struct pdb_conf c = row_conf(g);
 	struct pdb *rows;
 	enum st st = pdb_open(path, true, &c, &rows, err);
 
 	if (st != ST_OK)
 		return st;
+	/* Nothing before this position is about it. */
+	pthread_mutex_lock(&g->lock);
+	a.pos = g->applied_pos;
+	pthread_mutex_unlock(&g->lock);
 	memcpy(h.signature, g->signature, LOG_SIGNATURE);
-	st = put_header(rows, &h, err);
+	st = put_header(rows, &h, &a, err);
 	pdb_close(rows);
 	return st;
 }
@@ -439,16 +450,14 @@ enum st db_attach(struct ese_db *db, struct err *err)
 	return ST_OK;
 }
 
-enum st ese_db_open(struct ese *g, const char *name, bool create, struct ese_db **out,
-		    struct err *err)
+static enum st find_or_create(struct ese *g, const char *name, bool create, struct ese_db **out,
+			      struct err *err)
 {
-	struct ese_db *db = db_by_name(g, name);
 	enum st st;
 
-	if (db) {
-		*out = db;
+	*out = db_by_name(g, name);
+	if (*out)
 		return ST_OK;
-	}
 	if (!create)
 		return fail(err, ST_NOTFOUND, "no database %s in %s", name, g->dir);
 	if (!name_ok(name))
@@ -457,12 +466,22 @@ enum st ese_db_open(struct ese *g, const char *name, bool create, struct ese_db 
 	if (st == ST_OK)
 		st = db_create(g, name, err);
 	if (st == ST_OK)
-		st = db_load(g, name, &db, err);
+		st = db_load(g, name, out, err);
 	if (st != ST_OK)
 		return st;
-	db->next_id = 1;
-	space_begin(db->space);
-	st = db_attach(db, err);
+	space_begin((*out)->space);
+	return db_attach(*out, err);
+}
+
+enum st ese_db_open(struct ese *g, const char *name, bool create, struct ese_db **out,
+		    struct err *err)
+{
+	struct ese_db *db;
+	enum st st;
+
+	pthread_mutex_lock(&g->creating);
+	st = find_or_create(g, name, create, &db, err);
+	pthread_mutex_unlock(&g->creating);
 	if (st == ST_OK)
 		*out = db;
 	return st;

@@ -43,18 +43,20 @@ struct ese {
 	pthread_cond_t check;         /* to the checkpointer */
 	pthread_cond_t checked;       /* from it */
 	_Atomic(struct ese_db *) dbs; /* grows only, at the front */
+	pthread_mutex_t creating;     /* one database is made at a time; held over the disk */
 	struct node *head, **tail;    /* synced, not yet applied */
 	struct waiter *waiters;
 	uint64_t queue_bytes;     /* queued and not yet applied */
 	uint64_t queued, applied; /* nodes so far */
-	uint64_t applied_pos, checkpoint_pos, checkpoint_number, checkpoint_log;
+	uint64_t applied_pos, marked_pos, checkpoint_pos, checkpoint_number, checkpoint_log;
 	uint64_t checkpoint_wanted, checkpoint_done; /* requests counted */
 	struct err checkpoint_err;
 	uint64_t commits, bodies_written;
-	bool stop, replaying;
+	bool stop, stop_apply, replaying;
 	_Atomic bool broken;
 	bool fresh; /* no log was found at opening: a new group */
 	struct err broken_why;
+	bool mark_rows; /* to the apply thread: write the applied position into every database */
 	bool apply_runs, checkpointer_runs;
 	pthread_t apply_thread, checkpointer;
 
@@ -138,6 +140,8 @@ void body_seal(struct ese_body *b);
 void *apply_thread(void *arg);
 /* Apply what the round of every database holds. */
 enum st apply_end(struct ese *g, uint64_t applied, struct err *err);
+/* Every database's applied row says the group's position; what the apply thread does on mark_rows. */
+enum st apply_mark(struct ese *g, uint64_t applied, struct err *err);
 enum st apply_record(struct ese *g, const struct rec *r, bool rows, bool pages, struct err *err);
 
 /* ---- checkpoint.c ---- */

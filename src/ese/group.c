@@ -252,6 +252,7 @@ static struct ese *group_new(const char *dir, const struct ese_options *o)
 	g->lock_fd = -1;
 	g->tail = &g->head;
 	pthread_mutex_init(&g->lock, NULL);
+	pthread_mutex_init(&g->creating, NULL);
 	pthread_cond_init(&g->synced, NULL);
 	pthread_cond_init(&g->settled, NULL);
 	pthread_cond_init(&g->check, NULL);
@@ -275,6 +276,7 @@ static void group_destroy(struct ese *g)
 	pthread_cond_destroy(&g->check);
 	pthread_cond_destroy(&g->settled);
 	pthread_cond_destroy(&g->synced);
+	pthread_mutex_destroy(&g->creating);
 	pthread_mutex_destroy(&g->lock);
 	free(g->dir);
 	free(g);
@@ -371,7 +373,8 @@ static enum st bring_up(struct ese *g, struct err *err)
 	return st == ST_OK ? recover_orphans(g, err) : st;
 }
 
-static void stop_threads(struct ese *g)
+/* The checkpointer asks the apply thread, which asks the log: they go in that order. */
+static void stop_checkpointer(struct ese *g)
 {
 	pthread_mutex_lock(&g->lock);
 	g->stop = true;
@@ -379,12 +382,24 @@ static void stop_threads(struct ese *g)
 	pthread_mutex_unlock(&g->lock);
 	if (g->checkpointer_runs)
 		pthread_join(g->checkpointer, NULL);
-	/* The apply thread asks the log for its counts: it goes before the log does. */
+	g->checkpointer_runs = false;
+}
+
+static void stop_apply(struct ese *g)
+{
 	pthread_mutex_lock(&g->lock);
+	g->stop_apply = true;
 	pthread_cond_broadcast(&g->synced);
 	pthread_mutex_unlock(&g->lock);
 	if (g->apply_runs)
 		pthread_join(g->apply_thread, NULL);
+	g->apply_runs = false;
+}
+
+static void stop_threads(struct ese *g)
+{
+	stop_checkpointer(g);
+	stop_apply(g);
 	log_stop(g->log);
 	while (g->head) {
 		struct node *n = g->head;
@@ -452,13 +467,9 @@ void ese_close(struct ese *g)
 	if (!g)
 		return;
 	if (settle(g)) {
-		pthread_mutex_lock(&g->lock);
-		g->stop = true;
-		pthread_cond_broadcast(&g->check);
-		pthread_mutex_unlock(&g->lock);
-		pthread_join(g->checkpointer, NULL);
-		g->checkpointer_runs = false;
-		if (close_clean(g, &err) != ST_OK)
+		stop_checkpointer(g);
+		stop_apply(g);
+		if (!g->broken && close_clean(g, &err) != ST_OK)
 			group_break(g, &err);
 	}
 	stop_threads(g);

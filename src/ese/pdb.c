@@ -1,6 +1,8 @@
 /* pdb.c - RocksDB through its C API; see pdb.h. */
 #include "ese/pdb.h"
 
+#include "ese/manifest.h"
+
 #include <rocksdb/c.h>
 #include <stdlib.h>
 
@@ -71,8 +73,8 @@ static void set_options(struct pdb *p, bool create, const struct pdb_conf *c)
 	rocksdb_options_set_stats_persist_period_sec(o, 0);
 }
 
-enum st pdb_open(const char *path, bool create, const struct pdb_conf *c, struct pdb **out,
-		 struct err *err)
+static enum st open_once(const char *path, bool create, const struct pdb_conf *c, struct pdb **out,
+			 struct err *err)
 {
 	struct pdb *p = calloc(1, sizeof(*p));
 	char *message = NULL;
@@ -92,6 +94,17 @@ enum st pdb_open(const char *path, bool create, const struct pdb_conf *c, struct
 	}
 	*out = p;
 	return ST_OK;
+}
+
+enum st pdb_open(const char *path, bool create, const struct pdb_conf *c, struct pdb **out,
+		 struct err *err)
+{
+	enum st st = open_once(path, create, c, out, err);
+	bool cut;
+
+	if (st != ST_CORRUPT || create || manifest_cut(path, &cut, NULL) != ST_OK || !cut)
+		return st;
+	return open_once(path, false, c, out, err);
 }
 
 void pdb_close(struct pdb *p)

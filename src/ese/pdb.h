@@ -18,6 +18,8 @@ struct pdb_conf {
 	int files_max;       /* open files */
 };
 
+/* A torn end of RocksDB's MANIFEST is cut off (manifest.h): what is then there may be older than the last flush that
+ * returned, and the caller must have the log from there on. */
 enum st pdb_open(const char *path, bool create, const struct pdb_conf *c, struct pdb **out,
 		 struct err *err);
 void pdb_close(struct pdb *p); /* NULL is fine */

@@ -72,20 +72,39 @@ static enum st check_ahead(struct ese *g, const struct log_end *end, struct err 
 	return ST_OK;
 }
 
+/* From the checkpoint on; from further back when a database holds less than it says (its MANIFEST was cut, or
+ * an older copy was put there).  Without a checkpoint from the oldest file, which must reach back to every database. */
+static uint64_t replay_from(struct ese *g, const struct checkpoint *cp)
+{
+	uint64_t from = cp->position ? cp->position : UINT64_MAX;
+
+	for (struct ese_db *db = g->dbs; db; db = db->next)
+		if (db->applied < from)
+			from = db->applied;
+	return from == UINT64_MAX ? 0 : from;
+}
+
 enum st recover(struct ese *g, const struct checkpoint *cp, struct log_end *end_out,
 		struct err *err)
 {
+	uint64_t from = replay_from(g, cp);
 	int64_t began = clock_mono();
 	struct log_reader *r;
 	enum st st;
 
-	st = log_sync_all(g->dir, pos_gen(cp->position), err);
+	st = log_sync_all(g->dir, pos_gen(from), err);
 	if (st == ST_OK)
-		st = log_read_open(g->dir, pos_gen(cp->position), g->signature, &r, err);
+		st = log_read_open(g->dir, cp->position ? pos_gen(from) : 0, g->signature, &r, err);
 	if (st != ST_OK)
 		return st;
+	log_read_end(r, end_out);
+	if (from != 0 && end_out->gen > pos_gen(from)) {
+		log_read_close(r);
+		return fail(err, ST_CORRUPT, "%s: log file E00%08X.log is missing", g->dir,
+			    pos_gen(from));
+	}
 	g->replaying = true;
-	st = replay(g, r, cp->position, err);
+	st = replay(g, r, cp->position ? from : 0, err);
 	g->replaying = false;
 	log_read_end(r, end_out);
 	log_read_close(r);

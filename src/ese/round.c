@@ -332,6 +332,11 @@ static void put_applied(struct round *r, uint64_t applied)
 	put_key(r, row_key_applied(), span_of(v, sizeof(v)));
 }
 
+void round_mark(struct round *r)
+{
+	r->dirty = true;
+}
+
 enum st round_end(struct round *r, uint64_t applied, struct err *err)
 {
 	enum st st;

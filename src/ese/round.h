@@ -16,6 +16,8 @@ void round_free(struct round *r);           /* NULL is fine */
 enum st round_body(struct round *r, const struct rec_body *b, struct err *err);
 enum st round_commit(struct round *r, const struct rec *rec, struct err *err);
 enum st round_drop(struct round *r, uint64_t body_id, struct err *err); /* a FREE record */
+/* The next round_end writes the applied position even if nothing was added. */
+void round_mark(struct round *r);
 /* Nothing added: nothing done. */
 enum st round_end(struct round *r, uint64_t applied, struct err *err);
 

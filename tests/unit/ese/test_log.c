@@ -256,6 +256,99 @@ static void the_log_goes_on_behind_a_torn_end_and_is_read_across_it(void **state
 	rig_remove(&r);
 }
 
+/* The file that CURRENT names. */
+static void manifest_of(const struct rig *r, char out[512])
+{
+	char path[256], name[64];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/mailbox/one.edb/CURRENT", r->dir);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%63s", name), 1);
+	fclose(f);
+	snprintf(out, 512, "%s/mailbox/one.edb/%s", r->dir, name);
+}
+
+static void a_torn_manifest_costs_only_time(void **state)
+{
+	static const char *const names[] = { "half a record more", "its last record damaged" };
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		char path[512], value[3000];
+		struct stat info;
+		struct rig r;
+		FILE *f;
+
+		rig_make(&r);
+		r.o.keep_logs = true;
+		rig_open(&r);
+		memset(value, 'v', sizeof(value));
+		value[sizeof(value) - 1] = '\0';
+		rig_put(&r, "one", value);
+		assert_int_equal(ese_checkpoint(r.g, NULL), ST_OK);
+		rig_put(&r, "two", value);
+		rig_close(&r);
+		manifest_of(&r, path);
+		assert_int_equal(stat(path, &info), 0);
+		f = fopen(path, "r+");
+		assert_non_null(f);
+		fseek(f, i == 0 ? 0 : -5, SEEK_END);
+		if (i == 0)
+			fwrite("\1\2\3\4\100\0\1half", 1, 11, f);
+		else
+			fputc('!', f);
+		fclose(f);
+		rig_open(&r);
+		if (strlen(rig_get(&r, "one")) != 2999 || strlen(rig_get(&r, "two")) != 2999)
+			fail_msg("%s: rows are lost", names[i]);
+		rig_close(&r);
+		rig_open(&r);
+		assert_int_equal(strlen(rig_get(&r, "two")), 2999);
+		rig_close(&r);
+		rig_remove(&r);
+	}
+}
+
+/* An .edb from before, in the place of the one that the checkpoint means: its log is there, or it is refused. */
+static void an_older_copy_of_the_rows_is_noticed(void **state)
+{
+	(void)state;
+	for (int keep = 0; keep < 2; keep++) {
+		struct rig r, copy;
+		struct err err = { 0 };
+		char cmd[1024], value[3000];
+
+		rig_make(&r);
+		r.o.segment_bytes = 64 * 1024;
+		r.o.keep_logs = keep;
+		rig_open(&r);
+		memset(value, 'v', sizeof(value));
+		value[sizeof(value) - 1] = '\0';
+		rig_put(&r, "early", value);
+		rig_close(&r);
+		rig_fork(&r, &copy);
+		rig_open(&r);
+		for (int i = 0; i < 60; i++)
+			rig_put(&r, "late", value);
+		rig_close(&r);
+		snprintf(cmd, sizeof(cmd),
+			 "rm -r %s/mailbox/one.edb && cp -r %s/mailbox/one.edb %s/mailbox/", r.dir,
+			 copy.dir, r.dir);
+		assert_int_equal(system(cmd), 0);
+		assert_int_equal(rig_try_open(&r, &err), keep ? ST_OK : ST_CORRUPT);
+		if (keep) {
+			assert_int_equal(strlen(rig_get(&r, "late")), 2999);
+			rig_close(&r);
+		} else {
+			assert_non_null(strstr(err.text, "is missing"));
+		}
+		rig_remove(&copy);
+		rig_remove(&r);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -268,6 +361,8 @@ int main(void)
 		cmocka_unit_test(a_file_cut_short_is_refused),
 		cmocka_unit_test(a_lost_checkpoint_costs_only_time),
 		cmocka_unit_test(a_lost_log_or_a_foreign_one_is_refused),
+		cmocka_unit_test(a_torn_manifest_costs_only_time),
+		cmocka_unit_test(an_older_copy_of_the_rows_is_noticed),
 		cmocka_unit_test(the_log_goes_on_behind_a_torn_end_and_is_read_across_it),
 	};
 
