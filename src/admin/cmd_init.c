@@ -14,24 +14,30 @@
 
 #define SERVICES_MAX 32
 
-static enum st make_folder(const char *home, const char *name, struct err *err)
+/* Other users may pass through what has a folder for one of the daemons below it. */
+static enum st make_folder(const char *home, const char *name, mode_t mode, struct err *err)
 {
 	char path[4300];
 
 	snprintf(path, sizeof path, "%s%s%s", home, name[0] ? "/" : "", name);
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+	if (mkdir(path, mode) < 0 && errno != EEXIST)
 		return fail_errno(err, "make the folder %s", path);
 	return ST_OK;
 }
 
 static enum st make_folders(const char *home, struct err *err)
 {
-	static const char *const names[] = { "",       "tls",          "run",     "log",
-					     "groups", "groups/first", "Mailroot" };
+	static const struct {
+		const char *name;
+		mode_t mode;
+	} rows[] = {
+		{ "", 0711 },    { "run", 0711 },    { "Mailroot", 0711 },     { "tls", 0700 },
+		{ "log", 0700 }, { "groups", 0700 }, { "groups/first", 0700 },
+	};
 	enum st st = ST_OK;
 
-	for (size_t i = 0; st == ST_OK && i < sizeof names / sizeof names[0]; i++)
-		st = make_folder(home, names[i], err);
+	for (size_t i = 0; st == ST_OK && i < sizeof rows / sizeof rows[0]; i++)
+		st = make_folder(home, rows[i].name, rows[i].mode, err);
 	return st;
 }
 

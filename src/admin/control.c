@@ -16,6 +16,7 @@
 #define ANSWER_MAX   (64u * 1024 * 1024)
 #define PATIENCE_MS  10000
 #define ASK_S        20
+#define BACKLOG      64
 
 struct control {
 	const struct control_verb *verbs;
@@ -110,33 +111,43 @@ static void accepted(void *owner, int fd)
 	conn_serve(a->conn, serve, false);
 }
 
-enum st control_listen(const char *path, const struct control_verb *verbs, size_t nverbs,
-		       void *owner, struct control **out, struct err *err)
+enum st control_bind(const char *path, int *out, struct err *err)
 {
 	struct sockaddr_un sa;
 	enum st st = make_address(path, &sa, err);
-	struct control *control;
 	int fd;
 
 	if (st != ST_OK)
 		return st;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return fail_errno(err, "control socket %s", path);
 	unlink(path);
-	if (bind(fd, (struct sockaddr *)&sa, sizeof sa) < 0 || chmod(path, 0600) < 0 ||
-	    listen(fd, 64) < 0) {
+	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof sa) < 0) {
 		st = fail_errno(err, "control socket %s", path);
-		close(fd);
+		if (fd >= 0)
+			close(fd);
 		return st;
 	}
-	control = malloc(sizeof *control);
-	if (!control) {
-		close(fd);
-		return fail(err, ST_NOMEM, "control socket %s: out of memory", path);
+	*out = fd;
+	return ST_OK;
+}
+
+enum st control_listen(int fd, const char *path, const struct control_verb *verbs, size_t nverbs,
+		       void *owner, struct control **out, struct err *err)
+{
+	struct control *control = malloc(sizeof *control);
+	enum st st = ST_OK;
+
+	if (!control)
+		st = fail(err, ST_NOMEM, "control socket %s: out of memory", path);
+	/* The mode comes last: who waits for the server watches it. */
+	else if (listen(fd, BACKLOG) < 0 || chmod(path, 0600) < 0)
+		st = fail_errno(err, "control socket %s", path);
+	if (st == ST_OK) {
+		*control = (struct control){
+			.verbs = verbs, .nverbs = nverbs, .owner = owner, .refs = 1
+		};
+		st = listener_new(fd, control, accepted, &control->listener, err);
 	}
-	*control = (struct control){ .verbs = verbs, .nverbs = nverbs, .owner = owner, .refs = 1 };
-	st = listener_new(fd, control, accepted, &control->listener, err);
 	if (st != ST_OK) {
 		close(fd);
 		free(control);

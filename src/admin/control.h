@@ -15,8 +15,11 @@ struct control_verb {
 };
 
 struct control;
-/* Own loop.  A socket left behind by a dead program is replaced.  verbs must outlive the loop. */
-enum st control_listen(const char *path, const struct control_verb *verbs, size_t nverbs,
+/* Make the socket; one left behind by a dead program is replaced.  Nobody can connect yet.  (Apart, because
+ * the folder may be one that a program can't write to later, when it is another user.) */
+enum st control_bind(const char *path, int *fd, struct err *err);
+/* Own loop: answer at it.  fd is taken over whatever comes.  verbs must outlive the loop. */
+enum st control_listen(int fd, const char *path, const struct control_verb *verbs, size_t nverbs,
 		       void *owner, struct control **out, struct err *err);
 /* Own loop: take no more questions; those under way are answered.  NULL is fine. */
 void control_close(struct control *c);

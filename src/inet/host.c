@@ -92,6 +92,8 @@ enum st inet_host_new(const struct inet_options *o, struct inet_host **out, stru
 		st = make_ips(h, err);
 	if (st == ST_OK)
 		st = open_tls(h, err);
+	if (st == ST_OK && o->key_read)
+		st = o->key_read(err);
 	if (st == ST_OK)
 		st = fsdriver_open(config_str(o->config, "queue_dir"), &h->queue, err);
 	if (st != ST_OK) {
@@ -485,6 +487,9 @@ static void patience_over(void *arg)
 	log_event(LOG_NOTICE, "ending sessions that are still busy", LU("sessions", h->sessions));
 	for (unsigned i = 0; i < h->nloops; i++)
 		loop_post(h->loops[i]->loop, abort_all, h->loops[i]);
+	/* One that waits for the store does not hear that its connection ended. */
+	if (h->ipc)
+		exipc_client_stop(h->ipc);
 }
 
 void inet_host_stop(struct inet_host *h, int64_t deadline, void (*stopped)(void *arg))

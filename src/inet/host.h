@@ -161,6 +161,9 @@ struct inet_options {
 	unsigned nloops;     /* 1 to EXIPC_LOOPS_MAX */
 	const struct inet_protocol
 		*protocols[INET_PROTOCOLS]; /* by enum protocol; NULL: not served */
+	/* The private key is read, the queue's folder not opened yet: who started as root gives that up here.  What it
+	 * returns is inet_host_new()'s result unless ST_OK.  May be NULL. */
+	enum st (*key_read)(struct err *err);
 };
 
 struct inet_ips; /* who is connected from where */

@@ -6,6 +6,7 @@
 #include "inet/imap/imap.h"
 #include "inet/pop3/pop3.h"
 #include "inet/smtp/smtp.h"
+#include "main/privileges.h"
 #include "main/signals.h"
 #include "main/threads.h"
 #include "transport/fsdriver.h"
@@ -21,6 +22,8 @@ static struct inet_main {
 	struct threads threads;
 	struct inet_host *host;
 	struct signals signals;
+	char control_path[4200];
+	int control_fd;
 	struct control *control;
 	bool stopping;
 	int status;
@@ -126,15 +129,13 @@ static void signalled(int number)
 static void started(void *arg, enum st st, const struct err *err)
 {
 	static const struct control_verb verbs[] = { { "status", status }, { "queue", queue } };
-	char path[4200];
 	struct err e;
 
 	(void)arg;
-	snprintf(path, sizeof path, "%s/run/inet", m.options.home);
 	if (st == ST_OK) {
 		err = &e;
-		st = control_listen(path, verbs, sizeof verbs / sizeof verbs[0], NULL, &m.control,
-				    &e);
+		st = control_listen(m.control_fd, m.control_path, verbs,
+				    sizeof verbs / sizeof verbs[0], NULL, &m.control, &e);
 	}
 	if (st == ST_OK) {
 		log_event(LOG_INFO, "serving", LU("loops", m.threads.n));
@@ -173,10 +174,23 @@ static enum st listen_all(struct err *err)
 	return ST_OK;
 }
 
+static enum st key_read(struct err *err)
+{
+	const char *user = config_str(m.config, "user_inet");
+	enum st st = privileges_give_folder(config_str(m.config, "queue_dir"), user, err);
+
+	if (st == ST_OK)
+		st = privileges_give_file(m.control_path, user, err);
+	return st == ST_OK ? privileges_drop(user, m.options.home, err) : st;
+}
+
 static enum st prepare(struct err *err)
 {
 	enum st st = config_read(m.options.home, &m.config, err);
 
+	snprintf(m.control_path, sizeof m.control_path, "%s/run/inet", m.options.home);
+	if (st == ST_OK)
+		st = control_bind(m.control_path, &m.control_fd, err);
 	if (st == ST_OK)
 		st = threads_new(&m.threads, "inet", m.config, err);
 	if (st != ST_OK)
@@ -186,6 +200,7 @@ static enum st prepare(struct err *err)
 		.version = MAILROOT_VERSION,
 		.loops = m.threads.loops,
 		.nloops = m.threads.n,
+		.key_read = key_read,
 		.protocols = { [PROTO_SMTP] = &smtp_protocol,
 			       [PROTO_POP3] = &pop3_protocol,
 			       [PROTO_IMAP] = &imap_protocol },

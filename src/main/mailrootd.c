@@ -5,6 +5,7 @@
 #include "base/config.h"
 #include "base/logline.h"
 #include "inet/services.h"
+#include "main/privileges.h"
 #include "main/signals.h"
 #include "main/supervise.h"
 
@@ -120,7 +121,7 @@ static enum st open_ipc(struct err *err)
 	if (d.ipc_fd < 0 || bind(d.ipc_fd, (struct sockaddr *)&sa, sizeof sa) < 0 ||
 	    chmod(sa.sun_path, 0600) < 0 || listen(d.ipc_fd, 64) < 0)
 		return fail_errno(err, "ExIPC socket %s", sa.sun_path);
-	return ST_OK;
+	return privileges_give_file(sa.sun_path, config_str(d.config, "user_inet"), err);
 }
 
 /* One supervisor a home; the lock goes with the process. */
@@ -130,7 +131,7 @@ static enum st lock_home(struct err *err)
 	int fd;
 
 	snprintf(path, sizeof path, "%s/run", d.options.home);
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+	if (mkdir(path, 0711) < 0 && errno != EEXIST)
 		return fail_errno(err, "make %s: the home must be writable", path);
 	snprintf(path, sizeof path, "%s/run/mailrootd.lock", d.options.home);
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -223,7 +224,6 @@ static void describe_children(void)
 	snprintf(ipc_arg, sizeof ipc_arg, "%d", d.ipc_fd);
 	d.store = (struct child){
 		.name = "store",
-		.user = config_str(d.config, "user_store"),
 		.args = { beside("mailroot-store"), home_option, d.options.home, listen_option,
 			  ipc_arg },
 		.fds = { d.ipc_fd, -1 },
@@ -232,7 +232,6 @@ static void describe_children(void)
 	};
 	d.inet = (struct child){
 		.name = "inet",
-		.user = config_str(d.config, "user_inet"),
 		.args = { beside("mailroot-inet"), home_option, d.options.home },
 		.changed = inet_changed,
 		.ready_watch = { .fd = -1 },
@@ -305,12 +304,15 @@ static void begin(void *arg)
 	char path[4200];
 	struct err err;
 	enum st st;
+	int fd;
 
 	(void)arg;
 	snprintf(path, sizeof path, "%s/run/mailrootd", d.options.home);
 	st = signals_watch(&d.signals, signalled, &err);
 	if (st == ST_OK)
-		st = control_listen(path, verbs, 1, NULL, &d.control, &err);
+		st = control_bind(path, &fd, &err);
+	if (st == ST_OK)
+		st = control_listen(fd, path, verbs, 1, NULL, &d.control, &err);
 	if (st == ST_OK)
 		st = child_start(&d.store, &err);
 	if (st != ST_OK) {

@@ -1,5 +1,6 @@
 /* store.c - mailroot-store, the information store. */
 #include "admin/options.h"
+#include "main/privileges.h"
 #include "main/signals.h"
 #include "main/threads.h"
 #include "store/server.h"
@@ -74,9 +75,20 @@ static void begin(void *arg)
 	threads_stop(&m.threads);
 }
 
+static enum st locked(struct err *err)
+{
+	const char *user = config_str(m.config, "user_store");
+	char groups[4200];
+	enum st st;
+
+	snprintf(groups, sizeof groups, "%s/groups", m.options.home);
+	st = privileges_give_folder(groups, user, err);
+	return st == ST_OK ? privileges_drop(user, m.options.home, err) : st;
+}
+
 static enum st prepare(struct err *err)
 {
-	struct server_options o = { .broken = broken, .progress = progress };
+	struct server_options o = { .locked = locked, .broken = broken, .progress = progress };
 	enum st st = config_read(m.options.home, &m.config, err);
 
 	if (st == ST_OK)

@@ -5,8 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,27 +36,10 @@ static void enter(struct child *c, enum child_state s)
 
 /* ---- in the child, between fork and exec ---- */
 
-static void become(const char *user)
-{
-	struct passwd *pw;
-
-	if (!user[0] || geteuid() != 0)
-		return;
-	errno = 0;
-	pw = getpwnam(user);
-	if (!pw || initgroups(user, pw->pw_gid) < 0 || setgid(pw->pw_gid) < 0 ||
-	    setuid(pw->pw_uid) < 0) {
-		dprintf(2, "mailrootd: cannot become user %s: %s\n", user,
-			pw ? strerror(errno) : "no such user");
-		_exit(1);
-	}
-}
-
 __attribute__((noreturn)) static void run_program(struct child *c, int ready_fd, pid_t parent)
 {
 	sigset_t none;
 
-	become(c->user);
 	/* A Ctrl-C at the terminal is for the supervisor, which stops its children in their order. */
 	setpgid(0, 0);
 	prctl(PR_SET_PDEATHSIG, SIGTERM);

@@ -19,7 +19,6 @@ enum child_state { CHILD_STOPPED, CHILD_STARTING, CHILD_SERVING, CHILD_WAITING, 
 
 struct child {
 	const char *name;           /* "store", "inet" */
-	const char *user;           /* run as, "" = as we are */
 	char *args[CHILD_ARGS_MAX]; /* args[0] is the program's path; NULL ends */
 	int fds[CHILD_FDS_MAX];     /* kept open in the child, same numbers; -1 ends */
 	void (*changed)(void *arg, struct child *c); /* its state is another one now */

@@ -304,6 +304,10 @@ static enum st open_all(struct server *s, struct err *err)
 	s->store.message_max = message_max < UINT32_MAX ? message_max : UINT32_MAX;
 	if (st == ST_OK)
 		st = lock_home(s, home, err);
+	if (st == ST_OK && s->listen_fd < 0)
+		st = listen_at(s, home, err);
+	if (st == ST_OK && s->options.locked)
+		st = s->options.locked(err);
 	if (st == ST_OK)
 		st = find_host_user(s, err);
 	if (st == ST_OK)
@@ -314,8 +318,6 @@ static enum st open_all(struct server *s, struct err *err)
 		st = directory_open(&s->store, &s->store.directory, err);
 	if (st == ST_OK)
 		st = sasl_new(s->store.directory, &s->store.sasl, err);
-	if (st == ST_OK && s->listen_fd < 0)
-		st = listen_at(s, home, err);
 	return st;
 }
 

@@ -21,6 +21,9 @@ struct server_options {
 	/* The engine can't write any more: an engine thread, once.  The process must end: what is in memory is
 	 * not what is on disk. */
 	void (*broken)(const struct err *why);
+	/* The home is locked and the socket bound, no database was touched: who started as root gives that up here.  What
+	 * it returns is server_open()'s result unless ST_OK.  May be NULL. */
+	enum st (*locked)(struct err *err);
 	/* Recovery goes on; may be NULL. */
 	void (*progress)(const char *what, uint64_t done, uint64_t total);
 };

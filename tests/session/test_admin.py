@@ -208,34 +208,34 @@ def test_status_ipc_and_queue(shared_server, new_user):
 
 
 def test_the_queue_lists_what_waits(make_server):
-    """The store stands still: one message is in the hands of the store driver, the next ones wait behind it."""
-    server = make_server(users=["alice"], queue_fibers=1)
-    store, waiting = server.pid("store"), []
-    with server.raw("smtp") as raw:
-        raw.smtp()
-        raw.smtp("EHLO x\r\n")
-        raw.smtp("MAIL FROM:<a@example.org>\r\n")
-        raw.smtp(f"RCPT TO:<alice@{DOMAIN}>\r\n")
-        os.kill(store, signal.SIGSTOP)
-        try:
-            for _ in range(3):
-                raw.smtp("DATA\r\n")
-                code, lines = raw.smtp(TEXT + b".\r\n")
-                assert code == 250, lines
-                waiting.append(lines[0].split()[-1])
-                raw.smtp("MAIL FROM:<a@example.org>\r\n")
-                raw.smtp(f"RCPT TO:<alice@{DOMAIN}>\r\n")
-            wait_for(lambda: len(server.json("queue")["messages"]) == 2, "two wait")
-            answer = server.json("queue")
-            assert [row["message"] for row in answer["messages"]] == waiting[1:]
-            assert all(row["bytes"] > len(TEXT) and row["attempts"] == 0 for row in answer["messages"])
-            assert answer["transport"]["waiting"] == 3
-            assert sum(row["active"] for row in answer["queues"]) == 1
-            text = server.run("queue").stdout
-            assert all(name in text for name in waiting[1:]) and "Local delivery" in text
-        finally:
-            os.kill(store, signal.SIGCONT)
-    server.wait_count("alice", 3)
+    """The store stands still: as many messages as may be are in the hands of the store driver, the others wait behind them."""
+    server = make_server(users=["alice"], queue_fibers=4)
+    store, senders = server.pid("store"), [server.raw("smtp") for _ in range(6)]
+    for raw in senders:
+        for line in (None, "EHLO x\r\n", "MAIL FROM:<a@example.org>\r\n", f"RCPT TO:<alice@{DOMAIN}>\r\n", "DATA\r\n"):
+            raw.smtp(line)
+    os.kill(store, signal.SIGSTOP)
+    try:
+        for raw in senders:
+            raw.send(TEXT + b".\r\n")
+        accepted = set()
+        for raw in senders:
+            code, lines = raw.smtp()
+            assert code == 250, lines
+            accepted.add(lines[0].split()[-1])
+            raw.close()
+        wait_for(lambda: len(server.json("queue")["messages"]) == 2, "two wait")
+        answer = server.json("queue")
+        listed = {row["message"] for row in answer["messages"]}
+        assert listed < accepted
+        assert all(row["bytes"] > len(TEXT) and row["attempts"] == 0 for row in answer["messages"])
+        assert answer["transport"]["waiting"] == 6
+        assert sum(row["active"] for row in answer["queues"]) == 4
+        text = server.run("queue").stdout
+        assert all(name in text for name in listed) and "Local delivery" in text
+    finally:
+        os.kill(store, signal.SIGCONT)
+    server.wait_count("alice", 6)
     wait_for(lambda: server.json("queue")["transport"]["waiting"] == 0, "nothing waits")
 
 
