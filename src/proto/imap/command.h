@@ -28,9 +28,9 @@
 #define IMAP_KEYWORDS_MAX 128    /* keywords named by one command */
 #define IMAP_KEYS_MAX     900    /* nodes of a search tree */
 #define IMAP_ITEMS_MAX    256    /* data items of one FETCH: each may read a header */
-#define IMAP_FIELDS_MAX   256    /* names of one HEADER.FIELDS: each header field is held against all */
-#define IMAP_PATTERN_MAX  1024   /* octets of one LIST pattern */
-#define IMAP_ID_MAX       30     /* pairs of ID (RFC 2971 section 3.3) */
+#define IMAP_FIELDS_MAX   256 /* names of one HEADER.FIELDS: each header field is held against all */
+#define IMAP_PATTERN_MAX  1024 /* octets of one LIST pattern */
+#define IMAP_ID_MAX       30   /* pairs of ID (RFC 2971 section 3.3) */
 
 /* ---- states, extensions, the table ---- */
 
