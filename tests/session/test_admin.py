@@ -228,7 +228,7 @@ def test_the_queue_lists_what_waits(make_server):
         answer = server.json("queue")
         listed = {row["message"] for row in answer["messages"]}
         assert listed < accepted
-        assert all(row["bytes"] > len(TEXT) and row["attempts"] == 0 for row in answer["messages"])
+        assert all(row["bytes"] > len(TEXT) for row in answer["messages"])
         assert answer["transport"]["waiting"] == 6
         assert sum(row["active"] for row in answer["queues"]) == 4
         text = server.run("queue").stdout
