@@ -209,7 +209,7 @@ def test_status_ipc_and_queue(shared_server, new_user):
 
 def test_the_queue_lists_what_waits(make_server):
     """The store stands still: as many messages as may be are in the hands of the store driver, the others wait behind them."""
-    server = make_server(users=["alice"], queue_fibers=4)
+    server = make_server(users=["alice"], queue_fibers=4, queue_glitch_retry_s=1)
     store, senders = server.pid("store"), [server.raw("smtp") for _ in range(6)]
     for raw in senders:
         for line in (None, "EHLO x\r\n", "MAIL FROM:<a@example.org>\r\n", f"RCPT TO:<alice@{DOMAIN}>\r\n", "DATA\r\n"):
