@@ -148,6 +148,12 @@ class Imap(Raw):
         self.greeting = self.response()
         self.late = []
 
+    def starttls(self, server):
+        """From here on under TLS."""
+        self.ok("STARTTLS")
+        self.socket = server.tls().wrap_socket(self.socket, server_hostname="localhost")
+        self.file = self.socket.makefile("rb")
+
     def response(self):
         """One response with its literals; b"" at the end."""
         pieces = []

@@ -331,7 +331,7 @@ def test_thousands_of_folders(make_server):
     server = make_server(users=["a"])
     with Imap(server) as c:
         c.login("a")
-        n = 3000
+        n = 2000
         c.send("".join(f"c{i} CREATE top/f{i % 50}/g{i}\r\ns{i} SUBSCRIBE top/f{i % 50}/g{i}\r\n" for i in range(n)))
         for i in range(n):
             assert c.wait(b"c%d" % i).ok

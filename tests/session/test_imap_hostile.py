@@ -163,6 +163,27 @@ def test_idle_sessions_are_cheap(make_server):
     wait_for(lambda: resident() < 10 ** 9, "they are gone")
 
 
+def test_an_orderly_stop_tells_everyone(make_server):
+    server = make_server(users=["a"])
+    with logged_in(server, "a") as c:
+        fill(c, 100, b"Subject: large\r\n\r\n" + b"0123456789abcde\n" * 10000)
+    sessions = [Imap(server)] + [logged_in(server, "a", "INBOX") for _ in range(3)]
+    sessions[1].start("IDLE")
+    assert sessions[1].response().startswith(b"+")
+    sessions[2].send(b"x FETCH 1:* BODY.PEEK[]\r\n")
+    assert sessions[2].wait(b"x").ok
+    began = time.monotonic()
+    server.stop()
+    assert time.monotonic() - began < 10
+    for c in sessions:
+        assert c.response().startswith(b"* BYE [UNAVAILABLE]")
+        assert c.response() == b""
+        c.close()
+    server.start()
+    with logged_in(server, "a") as c:
+        assert c.ok("SELECT INBOX").number("EXISTS") == 100
+
+
 def test_the_store_is_killed_under_sessions(make_server):
     """A session whose store died says so and ends; a new one works."""
     server = make_server(users=["a"])

@@ -157,6 +157,10 @@ def test_store_modes(box):
     assert box.ok("STORE 1:3 +FLAGS.SILENT \\Deleted \\Draft").fetches() == {}
     assert flags(box) == {1: {"kw", "\\Deleted", "\\Draft"}, 2: {"\\Deleted", "\\Draft"}, 3: {"\\Deleted", "\\Draft"}}
     assert box.ok("NOOP").untagged == []
+    for word in ("one", "two", "three"):
+        assert box.ok(f"STORE 1:2 +FLAGS.SILENT ({word})").fetches() == {}
+        box.ok(f"STORE 1:2 -FLAGS.SILENT ({word})")
+    assert box.ok("CHECK").fetches() == {}
     reply = box.ok("UID STORE 2 -FLAGS (\\Deleted)")
     assert reply.fetches()[2]["UID"] == b"2"
     assert set(box.ok("STORE 1 +FLAGS (KW)").fetches()[1]["FLAGS"]) == {b"kw", b"\\Deleted", b"\\Draft", b"\\Recent"}

@@ -106,6 +106,18 @@ def test_search_that_is_wrong_is_bad(shared_server, box, keys):
         c.ok("SEARCH ALL")
 
 
+def test_eight_bits_without_a_charset_break_nothing(shared_server, box):
+    with logged_in(shared_server, "searcher", "INBOX") as c:
+        reply = c("SEARCH SUBJECT ".encode() + lit("köln"))
+        assert reply.status in ("OK", "NO", "BAD")
+        reply = c(b"SEARCH CHARSET UTF-8 SUBJECT " + lit(b"\xff\xfe"))
+        assert reply.status in ("OK", "NO", "BAD") and (not reply.ok or reply.search() == [])
+        reply = c(b"SEARCH CHARSET UTF-8 BODY " + lit("x" * 60000))
+        assert reply.status in ("OK", "NO", "BAD")
+        assert c("SEARCH CHARSET UTF-8 SUBJECT \"a\0b\"").status == "BAD"
+        c.ok("SEARCH ALL")
+
+
 def test_unknown_charset_is_told_which_are_known(box):
     reply = box("SEARCH CHARSET koi8-r SUBJECT x")
     assert reply.status == "NO" and reply.code == "BADCHARSET (US-ASCII UTF-8)"

@@ -107,6 +107,19 @@ def test_many_errors_end_the_connection(make_server):
         assert c.response() == b""
 
 
+@pytest.mark.parametrize("text", ["x LOGIN {5000+}\r\n" + "a" * 5000 + " b\r\n", "x LOGIN {5000}\r\n", "x LOGIN " + "a" * 9000 + " b\r\n"],
+                         ids=["literal+", "literal", "line"])
+def test_strangers_may_say_little(server, new_user, text):
+    user = new_user()
+    with Imap(server) as c:
+        c.send(text)
+        assert c.response().startswith(b"x BAD")
+        c.login(user)
+        c.send("y SELECT {5000+}\r\n" + "a" * 5000 + "\r\nz SELECT " + "a" * 9000 + "\r\n")
+        assert c.response().startswith(b"y NO")
+        assert c.response().startswith(b"z NO")
+
+
 def test_logout_says_bye_first(server, new_user):
     with logged_in(server, new_user()) as c:
         c.send("x LOGOUT\r\ny NOOP\r\n")
@@ -116,6 +129,25 @@ def test_logout_says_bye_first(server, new_user):
 
 
 # ---- logging on ----
+
+def test_everything_under_tls(server, new_user):
+    user = new_user()
+    body = b"Subject: large\r\n\r\n" + bytes(33 + i % 90 for i in range(998)) * 3000
+    with Imap(server) as c:
+        c.starttls(server)
+        c.login(user)
+        assert c.append("INBOX", body).ok and c.append("INBOX", MESSAGE, plus=False).ok
+        c.ok("SELECT INBOX")
+        got = c.fetch("1:2", "(UID BODY.PEEK[] FLAGS BODY.PEEK[TEXT]<100000.100000> RFC822.SIZE)")
+        assert got[1]["BODY[]"] == body and got[2]["BODY[]"] == MESSAGE
+        assert got[1]["BODY[TEXT]<100000>"] == body[18 + 100000:][:100000]
+        tag = c.start("IDLE")
+        assert c.response().startswith(b"+ ")
+        server.send(user, MESSAGE)
+        assert c.response() == b"* 3 EXISTS"
+        c.send("DONE\r\n")
+        assert c.wait(tag).ok
+
 
 @pytest.mark.parametrize("form", ["atom", "quoted", "literal", "literal+", "quoted specials"])
 def test_login_forms(server, new_user, form):

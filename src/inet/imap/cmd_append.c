@@ -222,9 +222,7 @@ static bool finish_line(struct imap_session *s)
 		if (got == IMAP_READ_COMMAND)
 			return true;
 		if (got != IMAP_READ_MORE) {
-			imap_put_bad(&s->out, &res);
-			if (res.close)
-				imap_bye(s, NULL, "The connection cannot be understood any more");
+			imap_refuse(s, &res);
 			return false;
 		}
 		if (conn_fill(s->base.conn, deadline_in_ms(WIRE_DEADLINE_MS)) != ST_OK) {

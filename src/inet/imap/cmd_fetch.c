@@ -52,8 +52,9 @@ struct fetch {
 	bool answered; /* the answer is held: no waiting for the client */
 	uint32_t next; /* UID to go on with */
 	uint32_t batch, batch_max;
-	uint32_t rows;   /* told so far */
-	struct buf kept; /* the bytes of a row that has left the answer */
+	uint32_t rows;     /* told so far */
+	struct err broken; /* of the first message that could not be read */
+	struct buf kept;   /* the bytes of a row that has left the answer */
 	struct pool *tree_pool;
 };
 
@@ -421,6 +422,11 @@ static enum st drop_row(struct fetch *f, const struct row *row, size_t start, en
 		return st;
 	}
 	s->out.len = start;
+	if (st == ST_BAD ||
+	    st == ST_CORRUPT) { /* rows that make no sense: looked at once more, alone */
+		f->next = row->uid;
+		return ST_CORRUPT;
+	}
 	/* Expunged by another session between two looks: as if it had been so before. */
 	return st == ST_NOTFOUND ? ST_OK : st;
 }
@@ -493,14 +499,27 @@ static enum st tell_batch(struct fetch *f, uint32_t *rows, struct err *err)
 	return st;
 }
 
+/* One damaged message must not keep the client from the others: it is found alone, and left out. */
+static enum st pass_over(struct fetch *f, uint32_t first, uint32_t last, const struct err *err)
+{
+	f->batch = 1;
+	if (first != last)
+		return ST_OK;
+	inet_log(&f->s->base, LOG_ERROR, "damaged message", LU("uid", first), LE(err));
+	f->broken = *err;
+	f->next = last + 1;
+	return ST_OK;
+}
+
 static enum st fetch_batch(struct fetch *f, const struct uset *uids, struct err *err)
 {
 	struct uset some = { 0 };
-	uint32_t rows = 0, last;
+	uint32_t rows = 0, first, last;
 	enum st st = imap_take_uids(uids, f->next, f->batch, &some);
 
 	if (st != ST_OK)
 		return fail(err, st, "Out of memory");
+	first = uset_next(&some, 1);
 	last = uset_max(&some);
 	st = ask_batch(f, &some, err);
 	uset_free(&some);
@@ -513,6 +532,8 @@ static enum st fetch_batch(struct fetch *f, const struct uset *uids, struct err 
 	} else {
 		f->batch = rows > 1 ? rows : 1;
 	}
+	if (st == ST_CORRUPT && !f->s->ending)
+		st = pass_over(f, first, last, err);
 	imap_out_some(f->s);
 	return st;
 }
@@ -554,7 +575,9 @@ void imap_cmd_fetch(struct imap_session *s)
 	}
 	if (s->view->changed || s->view->gone.count > 0)
 		(void)imap_view_sync(s, s->cmd->verb->uid, &err);
-	if (f.rows < asked && !s->cmd->verb->uid)
+	if (f.broken.text[0])
+		imap_no_code(s, "CORRUPTION", f.broken.text);
+	else if (f.rows < asked && !s->cmd->verb->uid)
 		imap_no_code(s, "EXPUNGEISSUED", "Some of the messages are gone");
 	else
 		imap_ok(s, "FETCH done");

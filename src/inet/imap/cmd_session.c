@@ -72,7 +72,7 @@ void imap_cmd_starttls(struct imap_session *s)
 		s->ending = true;
 	}
 	s->base.waits = NULL;
-	imap_reader_init(&s->reader, s->reader.exts);
+	imap_reader_begin(s);
 }
 
 /* ---- logging on ---- */
@@ -84,6 +84,7 @@ static void say_logon(struct imap_session *s, enum inet_logon_result result)
 	switch (result) {
 	case LOGON_OK:
 		s->state = IMAP_AUTH;
+		imap_reader_begin(s);
 		imap_capability_code(s, &code);
 		imap_ok_code(s, code.at, "Logged in");
 		buf_free(&code);

@@ -6,6 +6,10 @@
 
 #include <stdio.h>
 
+/* Before the log-on: names, passwords, a SASL response. */
+#define LINE_MAX_STRANGER     8192u
+#define LITERALS_MAX_STRANGER 4096u
+
 /* ---- what is said ---- */
 
 void imap_out_all(struct imap_session *s)
@@ -180,7 +184,7 @@ static void run(struct imap_session *s, const struct imap_command *cmd)
 		functions[cmd->verb->id](s);
 }
 
-static void refuse(struct imap_session *s, const struct imap_result *res)
+void imap_refuse(struct imap_session *s, const struct imap_result *res)
 {
 	imap_put_bad(&s->out, res);
 	if (res->close)
@@ -208,7 +212,7 @@ static bool read_one(struct imap_session *s)
 		inet_count(&s->base, INET_COMMANDS, 1);
 		imap_append_stream(s);
 	} else if (got == IMAP_READ_BAD) {
-		refuse(s, &res);
+		imap_refuse(s, &res);
 	} else if (got == IMAP_READ_CONTINUE) {
 		buf_str(&s->out, "+ OK\r\n");
 	}
@@ -264,13 +268,26 @@ static void idle(struct imap_session *s)
 
 /* ---- serving ---- */
 
+void imap_reader_begin(struct imap_session *s)
+{
+	uint32_t line_max = (uint32_t)config_int(s->base.loop->host->config, "line_max");
+
+	imap_reader_init(&s->reader, IMAP_EXT_SERVED);
+	if (line_max < s->reader.line_max)
+		s->reader.line_max = line_max;
+	if (s->state != IMAP_NOT_AUTH)
+		return;
+	s->reader.line_max = LINE_MAX_STRANGER;
+	s->reader.literals_max = LITERALS_MAX_STRANGER;
+}
+
 static void greet(struct imap_session *s)
 {
 	struct buf code = BUF_MAX(4096);
 
 	s->greeted = true;
 	s->state = IMAP_NOT_AUTH;
-	imap_reader_init(&s->reader, IMAP_EXT_SERVED);
+	imap_reader_begin(s);
 	imap_capability_code(s, &code);
 	imap_put_cond(&s->out, SPAN_NONE, IMAP_OK, code.at, "Mailroot ready");
 	buf_free(&code);

@@ -63,6 +63,10 @@ void imap_no(struct imap_session *s, enum st st, const struct err *err);
 void imap_no_code(struct imap_session *s, const char *code, const char *text);
 /* Untagged BYE; the session ends when serve() returns. */
 void imap_bye(struct imap_session *s, const char *code, const char *text);
+/* BAD to what could not be read. */
+void imap_refuse(struct imap_session *s, const struct imap_result *res);
+/* A reader for the state the session is in: from strangers it takes little. */
+void imap_reader_begin(struct imap_session *s);
 void imap_capability_code(struct imap_session *s, struct buf *code);
 struct imap_offer imap_offer(struct imap_session *s);
 

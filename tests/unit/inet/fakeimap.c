@@ -31,6 +31,7 @@ static struct {
 	enum trouble trouble;
 	bool died;
 	uint64_t epoch;
+	uint32_t damaged, senseless; /* UIDs */
 } f;
 
 struct exipc_fd {
@@ -344,13 +345,23 @@ static void fetch(const struct plist *in, struct exipc_call *c)
 
 		if (!uset_has(&uids, i + 1))
 			continue;
+		if (i + 1 == f.damaged) {
+			pw_begin(&w, block(c), 1);
+			pw_str(&w, PR_ERROR_TEXT, "a row is damaged");
+			pw_end(&w);
+			c->st = ST_CORRUPT;
+			break;
+		}
 		pw_begin(&w, block(c), 16);
 		put_flags(&w, i + 1, 20 + i);
 		pw_u64(&w, PR_MESSAGE_DELIVERY_TIME, NS_PER_SEC);
 		pw_copy(&w, &promoted, PR_MESSAGE_SIZE_EXTENDED);
 		pw_copy(&w, &promoted, PR_HEADER_LENGTH);
 		pw_copy(&w, &promoted, PR_IMAP_ENVELOPE);
-		pw_copy(&w, &promoted, PR_MIME_STRUCTURE);
+		if (i + 1 == f.senseless)
+			pw_str(&w, PR_PREVIEW, "no structure");
+		else
+			pw_copy(&w, &promoted, PR_MIME_STRUCTURE);
 		if (want & WANT_BODY)
 			put_body(&w, i);
 		pw_end(&w);
@@ -580,6 +591,12 @@ void fakeimap_plan(unsigned calls)
 {
 	f.plan = calls;
 	f.client = 0;
+}
+
+void fakeimap_damage(uint32_t row, uint32_t structure)
+{
+	f.damaged = row;
+	f.senseless = structure;
 }
 
 unsigned fakeimap_calls(void)

@@ -21,6 +21,8 @@ enum trouble {
 /* The first client meets troubles[0] at its first call, the next one at its second, ... up to `calls`, then
  * troubles[1] ...; nobody after that. */
 void fakeimap_plan(unsigned calls);
+/* The row of one message can't be read any more, the structure of another makes no sense; UIDs, 0: of none. */
+void fakeimap_damage(uint32_t row, uint32_t structure);
 /* The most calls that a client without trouble made. */
 unsigned fakeimap_calls(void);
 

@@ -91,6 +91,34 @@ static void silence(void **state)
 	fakestore_close();
 }
 
+static void a_damaged_message_is_left_out(void **state)
+{
+	static const struct talk rows[] = {
+		{ .name = "a row",
+		  .text = LOGIN
+		  "C: b SELECT INBOX\nR: b\n"
+		  "C: c FETCH 1:* (UID)\nS: [*] 1 FETCH (UID 1)\nS: [*] 3 FETCH (UID 3)\n"
+		  "S: c NO [[]CORRUPTION] a row is damaged\n"
+		  "C: d FETCH 1,3 (UID)\nS: [*] 1 *\nS: [*] 3 *\nS: d OK *\n"
+		  "C: e FETCH 2 (UID)\nS: e NO [[]CORRUPTION] *\nC: f LOGOUT\nR:\n" },
+		{ .name = "a structure",
+		  .text = LOGIN
+		  "C: b SELECT INBOX\nR: b\n"
+		  "C: c FETCH 1:3 (UID BODY)\nS: [*] 2 FETCH *\nS: [*] 3 FETCH *\n"
+		  "S: c NO [[]CORRUPTION] *\nC: d FETCH 1 (UID)\nS: [*] 1 *\nS: d OK *\n"
+		  "C: e LOGOUT\nR:\n" },
+	};
+
+	(void)state;
+	fakestore_reset();
+	fakeimap_damage(2, 0);
+	talk_run(&imap_protocol, SETTINGS, rows, 1);
+	fakeimap_damage(0, 1);
+	talk_run(&imap_protocol, SETTINGS, rows + 1, 1);
+	assert_int_equal(fakestore_held(), 0);
+	fakestore_close();
+}
+
 /* Whatever fails, the client gets an answer to what it asked or the end of the connection, what it reads is
  * IMAP, and nothing of the store's is kept. */
 static void every_call_fails(void **state)
@@ -123,6 +151,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(transcripts),
 		cmocka_unit_test(silence),
+		cmocka_unit_test(a_damaged_message_is_left_out),
 		cmocka_unit_test(every_call_fails),
 	};
 
