@@ -203,6 +203,8 @@ static void accepted(void *owner, int fd)
 
 /* ---- fibers of our own: the end waits for them ---- */
 
+static void session_over(struct inet_host *h);
+
 static void tasks_over(void *arg)
 {
 	struct inet_host *h = arg;
@@ -335,15 +337,19 @@ static void loop_ready(void *arg)
 
 	if (++h->loops_ready < h->nloops)
 		return;
-	for (unsigned i = 0; i < h->nloops && st == ST_OK; i++)
-		if (!h->loops[i]->ds)
-			st = fail(&h->err, ST_NOMEM, "out of memory for the directory's cache");
-	if (st == ST_OK)
-		st = start_transport(h);
-	if (st == ST_OK)
-		st = task_spawn(h, "start", open_and_tell, h, &h->err);
-	if (st != ST_OK)
-		start_failed(h, st);
+	if (!h->stopping) {
+		for (unsigned i = 0; i < h->nloops && st == ST_OK; i++)
+			if (!h->loops[i]->ds)
+				st = fail(&h->err, ST_NOMEM,
+					  "out of memory for the directory's cache");
+		if (st == ST_OK)
+			st = start_transport(h);
+		if (st == ST_OK)
+			st = task_spawn(h, "start", open_and_tell, h, &h->err);
+		if (st != ST_OK)
+			start_failed(h, st);
+	}
+	session_over(h); /* inet_host_start counted the start as one */
 }
 
 /* Every loop. */
@@ -408,6 +414,7 @@ static void host_begin(void *arg)
 	st = exipc_client_new(&o, &h->ipc, &h->err);
 	if (st != ST_OK) {
 		start_failed(h, st);
+		session_over(h);
 		return;
 	}
 	for (unsigned i = 0; i < h->nloops; i++)
@@ -419,6 +426,8 @@ void inet_host_start(struct inet_host *h,
 {
 	h->started = started;
 	h->arg = arg;
+	/* The start counts as a session: a stop waits until every loop has begun. */
+	__atomic_fetch_add(&h->sessions, 1, __ATOMIC_RELAXED);
 	loop_post(h->loops[0]->loop, host_begin, h);
 }
 
