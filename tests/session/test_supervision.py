@@ -88,3 +88,24 @@ def test_every_address_of_the_list_is_listened_on(make_server):
     for address in ("127.0.0.1", "::1"):
         with socket.create_connection((address, server.ports["smtp"]), timeout=PATIENCE) as s:
             assert s.recv(4).startswith(b"220"), address
+
+
+def test_log_lines_are_logfmt_or_the_journals(make_server, monkeypatch):
+    """One event a line; under systemd a level in front instead of the time."""
+    server = make_server(users=["alice"])
+    server.send("alice", b"Subject: x\r\n\r\nx\r\n")
+    server.wait_count("alice", 1)
+    server.stop()
+    plain = server.log().splitlines()
+    form = r'level=(info|notice|warn) program=mailroot[-a-z]* event=("[^"]+"|\w+)( \w+=("([^"\\]|\\.)*"|[^ "]*))*'
+    for line in plain:
+        assert re.fullmatch(r"time=\d{4}-\d\d-\d\dT[\d:]{8}\.\d{3}Z " + form, line), line
+    assert any("message accepted" in line for line in plain)
+    status = os.stat(server.log_path)
+    monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+    server.start()
+    server.stop()
+    journal = server.log().splitlines()[len(plain):]
+    assert journal
+    for line in journal:
+        assert re.fullmatch(r"<[456]>" + form, line), line
