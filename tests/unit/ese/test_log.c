@@ -272,12 +272,12 @@ static void manifest_of(const struct rig *r, char out[512])
 
 static void a_torn_manifest_costs_only_time(void **state)
 {
-	static const char *const names[] = { "half a record more", "its last record damaged" };
+	static const char *const names[] = { "half a record more",
+					     "a record whose bytes did not arrive" };
 
 	(void)state;
 	for (int i = 0; i < 2; i++) {
 		char path[512], value[3000];
-		struct stat info;
 		struct rig r;
 		FILE *f;
 
@@ -291,14 +291,10 @@ static void a_torn_manifest_costs_only_time(void **state)
 		rig_put(&r, "two", value);
 		rig_close(&r);
 		manifest_of(&r, path);
-		assert_int_equal(stat(path, &info), 0);
 		f = fopen(path, "r+");
 		assert_non_null(f);
-		fseek(f, i == 0 ? 0 : -5, SEEK_END);
-		if (i == 0)
-			fwrite("\1\2\3\4\100\0\1half", 1, 11, f);
-		else
-			fputc('!', f);
+		fseek(f, 0, SEEK_END);
+		fwrite(i == 0 ? "\1\2\3\4\100\0\1half" : "\1\2\3\4\4\0\1\0\0\0\0", 1, 11, f);
 		fclose(f);
 		rig_open(&r);
 		if (strlen(rig_get(&r, "one")) != 2999 || strlen(rig_get(&r, "two")) != 2999)
