@@ -93,7 +93,7 @@ static bool wait_is_over(const struct conn *c)
 		return c->readable || c->in_state != ST_OK;
 	case WAIT_ROOM:
 		/* Half empty, so that the fiber runs for more than one reply. */
-		return c->out_bytes <= c->limits.out_high / 2 && c->out_ranges <= 32;
+		return c->out_bytes <= c->limits.out_high / 2 && c->out_ranges <= 4;
 	case WAIT_EMPTY:
 		return !conn_has_output(c);
 	case WAIT_NOTHING:

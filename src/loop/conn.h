@@ -67,7 +67,7 @@ enum st conn_puts(struct conn *c, const char *text);
 enum st conn_printf(struct conn *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* F: queue a reference to a range of a file: sendfile(2) where the connection is plain, read and
  * encrypt where it is TLS (reads go to the work pool when the page cache does not have them).
- * fd must stay open until it is sent: see conn_on_sent.  Waits while more than 64 ranges queue. */
+ * fd must stay open until it is sent: see conn_on_sent.  Waits while more than 8 ranges queue. */
 enum st conn_send_file(struct conn *c, int fd, int64_t offset, size_t len);
 /* Call fn(arg) once everything queued so far has left or the connection is dead; always exactly
  * once, on the loop, outside any fiber.  Returns pins. */

@@ -13,7 +13,7 @@
 
 #define CHUNK_SMALL 2000  /* a few replies */
 #define CHUNK       16384 /* one TLS record */
-#define RANGES_HIGH 64
+#define RANGES_HIGH 8     /* each may pin a reply of the store, whose memory all sessions share */
 #define GATHER      16
 #define PUSH_BUDGET (1024 * 1024)
 
