@@ -234,10 +234,11 @@ static void progress(void *arg, const char *what, uint64_t done, uint64_t total)
 static enum st open_engine(struct server *s, struct err *err)
 {
 	const struct config *conf = s->options.conf;
+	uint64_t reserve = (uint64_t)config_int(conf, "disk_reserve_bytes");
 	struct ese_options o = {
 		.segment_bytes = (uint32_t)config_int(conf, "log_segment_bytes") & ~4095u,
 		.checkpoint_bytes = (uint64_t)config_int(conf, "checkpoint_bytes"),
-		.reserve_bytes = (uint64_t)config_int(conf, "disk_reserve_bytes"),
+		.reserve_bytes = reserve ? reserve : 1, /* 0 would be the engine's own choice */
 		.cache_bytes = (size_t)config_int(conf, "cache_bytes"),
 		.broken = broken,
 		.progress = progress,
