@@ -343,6 +343,8 @@ int main(int argc, char **argv)
 	struct err err;
 
 	signals_block();
+	/* Others may enter the home: a socket in it is nobody else's, also before it got its mode. */
+	umask(022);
 	options_read(&d.options, "mailrootd", "the service controller of a Mailroot server", rows,
 		     argc, argv);
 	if (prepare(&err) != ST_OK) {
