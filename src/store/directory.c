@@ -5,6 +5,7 @@
 #include "store/watch.h"
 
 #include <ctype.h>
+#include <idn2.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -29,17 +30,42 @@ static enum st lower(struct span raw, char out[static NAME_BYTES_MAX + 1], struc
 	return ST_OK;
 }
 
+/* A domain in other letters is kept, and looked for, as it stands in the DNS (RFC 5890: A-labels), so that
+ * both spellings are one name.  `domain` ends the NAME_BYTES_MAX + 1 bytes that begin at `name`. */
+static enum st make_ascii(const char *name, char *domain, struct err *err)
+{
+	size_t room = NAME_BYTES_MAX + 1 - (size_t)(domain - name);
+	char *ascii = NULL;
+	enum st st = ST_OK;
+	const char *c = domain;
+	int rc;
+
+	while (*c && !(*c & 0x80))
+		c++;
+	if (!*c)
+		return ST_OK;
+	rc = idn2_to_ascii_8z(domain, &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
+	if (rc != IDN2_OK)
+		return fail(err, ST_BAD, "'%s' is no domain: %s", domain, idn2_strerror(rc));
+	if (strlen(ascii) >= room)
+		st = fail(err, ST_BAD, "'%s' is too long", name);
+	else
+		strcpy(domain, ascii);
+	idn2_free(ascii);
+	return st;
+}
+
 enum st directory_name(struct span raw, char out[static NAME_BYTES_MAX + 1], struct err *err)
 {
 	enum st st = lower(raw, out, err);
-	const char *at;
+	char *at;
 
 	if (st != ST_OK)
 		return st;
 	at = strrchr(out, '@');
 	if (!at || at == out || !at[1])
 		return fail(err, ST_BAD, "'%s' is not of the form user@domain", out);
-	return ST_OK;
+	return make_ascii(out, at + 1, err);
 }
 
 enum st directory_domain_name(struct span raw, char out[static NAME_BYTES_MAX + 1], struct err *err)
@@ -51,7 +77,7 @@ enum st directory_domain_name(struct span raw, char out[static NAME_BYTES_MAX + 
 	if (strchr(out, '@') || strchr(out, '/') || out[0] == '.' || out[strlen(out) - 1] == '.' ||
 	    strstr(out, ".."))
 		return fail(err, ST_BAD, "'%s' is no domain", out);
-	return ST_OK;
+	return make_ascii(out, out, err);
 }
 
 const char *directory_domain_of(const char *name)

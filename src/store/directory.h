@@ -42,7 +42,7 @@ struct user {
 enum st directory_open(struct store *s, struct directory **out, struct err *err);
 void directory_close(struct directory *d); /* NULL is fine */
 
-/* Lower case, checked: local@domain, or for directory_domain_name a domain.  ST_BAD. */
+/* Lower case, domains as A-labels, checked: local@domain, or for directory_domain_name a domain.  ST_BAD. */
 enum st directory_name(struct span raw, char out[static NAME_BYTES_MAX + 1], struct err *err);
 enum st directory_domain_name(struct span raw, char out[static NAME_BYTES_MAX + 1],
 			      struct err *err);

@@ -88,6 +88,11 @@ static void names_are_kept(struct rig *r)
 	} rows[] = {
 		{ "a domain twice", WIRE_DS_DOMAIN_ADD, PR_DOMAIN, "MailRoot.test", ST_EXISTS },
 		{ "another", WIRE_DS_DOMAIN_ADD, PR_DOMAIN, "other.test", ST_OK },
+		{ "in other letters", WIRE_DS_DOMAIN_ADD, PR_DOMAIN, "M\xc3\xbcller.test", ST_OK },
+		{ "the same as the DNS has it", WIRE_DS_DOMAIN_ADD, PR_DOMAIN, "xn--mller-kva.test",
+		  ST_EXISTS },
+		{ "letters that no domain has", WIRE_DS_DOMAIN_ADD, PR_DOMAIN, "\xe2\x80\x8f.test",
+		  ST_BAD },
 		{ "no domain", WIRE_DS_DOMAIN_ADD, PR_DOMAIN, "a@b", ST_BAD },
 		{ "nothing", WIRE_DS_DOMAIN_ADD, PR_DOMAIN, "", ST_BAD },
 		{ "an alias", WIRE_DS_ALIAS_ADD, PR_ADDRESS, "All@mailroot.test", ST_OK },
@@ -129,6 +134,10 @@ static void addresses_resolve(struct rig *r)
 		{ "nobody@mailroot.test", "-local" },
 		{ "+x@mailroot.test", "-local" },
 		{ "alice@far.test", "-strange" },
+		{ "x@m\xc3\xbcller.test", "-local" },
+		{ "x@XN--Mller-kva.test", "-local" },
+		{ "x@mu\xcc\x88ller.TEST", "-local" },
+		{ "x@m\xc3\xa4ller.test", "-strange" },
 		{ "alice", "bad" },
 		{ "a b@mailroot.test", "bad" },
 	};
