@@ -73,6 +73,9 @@ struct inet_session {
 bool inet_stopping(const struct inet_session *s);
 /* Is a password safe on this connection: TLS, or from a loopback address, or auth_without_tls? */
 bool inet_secure(const struct inet_session *s);
+/* F: the TLS handshake, counted; the offer was answered already.  False: it failed, and the log has why: end the session
+ * without a word. */
+bool inet_starttls(struct inet_session *s);
 /* One wrong command more.  True: that was errors_max, end it. */
 bool inet_error(struct inet_session *s);
 /* From now on the protocol's own timeout; the name is copied. */

@@ -131,7 +131,7 @@ static void count_bytes(struct inet_session *s)
 	s->seen = now;
 }
 
-static bool handshake(struct inet_session *s)
+bool inet_starttls(struct inet_session *s)
 {
 	struct inet_host *h = s->loop->host;
 	int64_t deadline = deadline_in_ms(config_int(h->config, "tls_timeout_s") * 1000);
@@ -143,9 +143,9 @@ static bool handshake(struct inet_session *s)
 		inet_count(s, INET_TLS, 1);
 		return true;
 	}
+	s->waits = NULL;
 	inet_count(s, INET_TLS_FAILED, 1);
 	inet_log(s, LOG_INFO, "TLS handshake failed", LE(&err));
-	conn_abort(s->conn);
 	return false;
 }
 
@@ -153,8 +153,10 @@ static void serve(void *owner)
 {
 	struct inet_session *s = owner;
 
-	if (s->service->implicit_tls && !conn_is_tls(s->conn) && !handshake(s))
+	if (s->service->implicit_tls && !conn_is_tls(s->conn) && !inet_starttls(s)) {
+		conn_abort(s->conn);
 		return;
+	}
 	s->protocol->serve(s);
 	count_bytes(s);
 }

@@ -53,25 +53,14 @@ void imap_cmd_namespace(struct imap_session *s)
 
 void imap_cmd_starttls(struct imap_session *s)
 {
-	int64_t patience = config_int(s->base.loop->host->config, "tls_timeout_s") * 1000;
-	struct err err;
-
 	if (!imap_offer(s).starttls) {
 		imap_bad(s, "STARTTLS is not offered here");
 		return;
 	}
 	imap_ok(s, "Begin TLS negotiation now");
 	imap_out_all(s);
-	s->base.waits = "TLS handshake";
-	if (conn_starttls(s->base.conn, s->base.loop->host->tls, deadline_in_ms(patience), &err) ==
-	    ST_OK) {
-		inet_count(&s->base, INET_TLS, 1);
-	} else {
-		inet_count(&s->base, INET_TLS_FAILED, 1);
-		inet_log(&s->base, LOG_INFO, "TLS handshake failed", LE(&err));
+	if (!inet_starttls(&s->base))
 		s->ending = true;
-	}
-	s->base.waits = NULL;
 	imap_reader_begin(s);
 }
 

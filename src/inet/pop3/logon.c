@@ -111,9 +111,8 @@ static enum st ask(void *arg, struct span challenge, struct span *line)
 
 	buf_printf(&s->out, "+ " SPAN_FMT "\r\n", SPAN_ARG(challenge));
 	pop3_send(s);
-	s->answer_by = deadline_in_ms(config_int(config, "login_timeout_s") * 1000);
-	st = pop3_next_line(s, line);
-	s->answer_by = NO_DEADLINE;
+	st = inet_line_next(&s->lines, s->head.conn, s->turn,
+			    deadline_in_ms(config_int(config, "login_timeout_s") * 1000), line);
 	if (st == ST_TOOBIG)
 		a->why = POP3_R_LINE_TOO_LONG;
 	else if (st == ST_BAD)
@@ -159,9 +158,7 @@ void pop3_run_auth(struct pop3_session *s, const struct pop3_command *c)
 
 void pop3_run_stls(struct pop3_session *s, const struct pop3_command *c)
 {
-	struct inet_host *h = s->head.loop->host;
-	int64_t deadline = deadline_in_ms(config_int(h->config, "tls_timeout_s") * 1000);
-	struct err err;
+	const struct inet_host *h = s->head.loop->host;
 
 	(void)c;
 	if (!h->tls || conn_is_tls(s->head.conn)) {
@@ -169,15 +166,10 @@ void pop3_run_stls(struct pop3_session *s, const struct pop3_command *c)
 		return;
 	}
 	pop3_say(s, POP3_R_TLS_GO);
-	s->head.waits = "TLS handshake";
-	if (conn_starttls(s->head.conn, h->tls, deadline, &err) != ST_OK) {
-		inet_count(&s->head, INET_TLS_FAILED, 1);
-		inet_log(&s->head, LOG_INFO, "TLS handshake failed", LE(&err));
+	if (!inet_starttls(&s->head)) {
 		s->ending = true;
 		return;
 	}
-	s->head.waits = NULL;
-	inet_count(&s->head, INET_TLS, 1);
-	s->lines = (struct line_reader){ .max = POP3_AUTH_LINE_MAX };
+	s->lines.reader = (struct line_reader){ .max = POP3_AUTH_LINE_MAX };
 	forget_name(s);
 }

@@ -44,37 +44,6 @@ void pop3_refuse(struct pop3_session *s, enum pop3_reply_id id)
 		pop3_bye(s, POP3_R_TOO_MANY_ERRORS);
 }
 
-/* ---- lines ---- */
-
-static enum st take_line(struct pop3_session *s, struct span *line)
-{
-	struct conn *c = s->head.conn;
-	size_t used;
-	enum st st = line_take(&s->lines, conn_input(c), line, &used);
-
-	if (st == ST_OK) {
-		*line = pool_span(s->turn, *line);
-		if (!line->at)
-			st = ST_TOOBIG;
-	}
-	conn_consume(c, used);
-	return st;
-}
-
-enum st pop3_next_line(struct pop3_session *s, struct span *line)
-{
-	enum st st;
-
-	while ((st = take_line(s, line)) == ST_MORE) {
-		if (s->lines.skipped > SKIPPED_MAX)
-			return ST_TOOBIG;
-		st = conn_fill(s->head.conn, s->answer_by);
-		if (st != ST_OK)
-			return st;
-	}
-	return st;
-}
-
 /* ---- the small verbs ---- */
 
 static void run_noop(struct pop3_session *s, const struct pop3_command *c)
@@ -146,7 +115,7 @@ static void greet(struct pop3_session *s)
 {
 	s->greeted = true;
 	s->state = POP3_AUTHORIZATION;
-	s->lines.max = POP3_AUTH_LINE_MAX;
+	s->lines = (struct inet_lines){ { .max = POP3_AUTH_LINE_MAX }, SKIPPED_MAX };
 	pop3_say(s, POP3_R_READY);
 }
 
@@ -174,7 +143,7 @@ static void work(struct pop3_session *s)
 			pop3_bye(s, why);
 			return;
 		}
-		st = take_line(s, &line);
+		st = inet_line_take(&s->lines, s->head.conn, s->turn, &line);
 		if (st == ST_MORE)
 			break;
 		if (st == ST_OK)
@@ -183,7 +152,7 @@ static void work(struct pop3_session *s)
 			pop3_refuse(s, st == ST_BAD ? POP3_R_LINE_BARE : POP3_R_LINE_TOO_LONG);
 		pool_back(s->turn, mark);
 	}
-	if (s->lines.skipped > SKIPPED_MAX)
+	if (inet_lines_hopeless(&s->lines))
 		pop3_bye(s, POP3_R_TOO_MANY_ERRORS);
 	else if (conn_input_state(s->head.conn) == ST_TIMEOUT)
 		pop3_bye(s, POP3_R_TIMEOUT);
@@ -197,7 +166,6 @@ static void serve(struct inet_session *head)
 
 	s->turn = pool_new("pop3 turn", TURN_MAX);
 	s->out = BUF_MAX(OUT_MAX);
-	s->answer_by = NO_DEADLINE;
 	if (!s->turn) {
 		pop3_drop_close(s);
 		conn_abort(head->conn);

@@ -7,7 +7,7 @@
 #define INET_POP3_SESSION_H
 
 #include "inet/host.h"
-#include "proto/line.h"
+#include "inet/lines.h"
 #include "proto/pop3/command.h"
 
 struct pop3_item {
@@ -27,7 +27,7 @@ struct pop3_drop {
 
 struct pop3_session {
 	struct inet_session head;
-	struct line_reader lines;
+	struct inet_lines lines;
 	enum pop3_state state;
 	bool greeted, ending;
 	char *name; /* from USER, until PASS */
@@ -36,7 +36,6 @@ struct pop3_session {
 	/* only while serving */
 	struct pool *turn; /* one command's */
 	struct buf out;
-	int64_t answer_by; /* a deadline for the line that is waited for inside a command */
 };
 
 /* ---- session.c ---- */
@@ -46,8 +45,6 @@ void pop3_send_some(struct pop3_session *s); /* when it is much: inside listings
 /* A command was wrong: reply, count it, end the session after too many. */
 void pop3_refuse(struct pop3_session *s, enum pop3_reply_id id);
 void pop3_bye(struct pop3_session *s, enum pop3_reply_id id);
-/* F: the next line, into s->turn; results of line_take() and of the connection. */
-enum st pop3_next_line(struct pop3_session *s, struct span *line);
 
 /* ---- drop.c ---- */
 /* F: lock and list the maildrop.  ST_BUSY: another session has it. */

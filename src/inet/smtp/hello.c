@@ -34,30 +34,21 @@ void smtp_run_hello(struct smtp_session *s, const struct smtp_command *c)
 /* RFC 3207 section 4.2: what was said before is forgotten. */
 void smtp_run_starttls(struct smtp_session *s, const struct smtp_command *c)
 {
-	struct inet_host *h = smtp_host(s);
-	int64_t deadline = deadline_in_ms(config_int(h->config, "tls_timeout_s") * 1000);
-	struct err err;
-
 	(void)c;
 	if (conn_is_tls(s->head.conn)) {
 		smtp_refuse(s, SMTP_R_HAVE_TLS);
 		return;
 	}
-	if (!h->tls) {
+	if (!smtp_host(s)->tls) {
 		smtp_reply_to(s, SMTP_R_TLS_TROUBLE);
 		return;
 	}
 	smtp_reply_to(s, SMTP_R_TLS_GO);
-	s->head.waits = "TLS handshake";
-	if (conn_starttls(s->head.conn, h->tls, deadline, &err) != ST_OK) {
-		inet_count(&s->head, INET_TLS_FAILED, 1);
-		inet_log(&s->head, LOG_INFO, "TLS handshake failed", LE(&err));
+	if (!inet_starttls(&s->head)) {
 		s->ending = true;
 		return;
 	}
-	s->head.waits = NULL;
-	inet_count(&s->head, INET_TLS, 1);
-	s->lines = (struct line_reader){ .max = SMTP_AUTH_LINE_MAX };
+	s->lines.reader = (struct line_reader){ .max = SMTP_AUTH_LINE_MAX };
 	s->helo[0] = 0;
 	s->head.user[0] = 0;
 	smtp_tx_reset(s);
@@ -78,9 +69,9 @@ static enum st ask(void *arg, struct span challenge, struct span *line)
 
 	smtp_reply_span(&s->out, SMTP_R_AUTH_GO, challenge);
 	smtp_send(s);
-	s->answer_by = deadline_in_ms(config_int(smtp_host(s)->config, "login_timeout_s") * 1000);
-	st = smtp_next_line(s, line);
-	s->answer_by = NO_DEADLINE;
+	st = inet_line_next(
+		&s->lines, s->head.conn, s->turn,
+		deadline_in_ms(config_int(smtp_host(s)->config, "login_timeout_s") * 1000), line);
 	if (st == ST_TOOBIG)
 		a->why = SMTP_R_AUTH_TOO_LONG;
 	else if (st == ST_BAD)

@@ -52,38 +52,6 @@ void smtp_refuse(struct smtp_session *s, enum smtp_reply_id id)
 		smtp_bye(s, SMTP_R_TOO_MANY_ERRORS);
 }
 
-/* ---- lines ---- */
-
-/* A whole line that is there already; ST_MORE when there is none. */
-static enum st take_line(struct smtp_session *s, struct span *line)
-{
-	struct conn *c = s->head.conn;
-	size_t used;
-	enum st st = line_take(&s->lines, conn_input(c), line, &used);
-
-	if (st == ST_OK) {
-		*line = pool_span(s->turn, *line);
-		if (!line->at)
-			st = ST_TOOBIG;
-	}
-	conn_consume(c, used);
-	return st;
-}
-
-enum st smtp_next_line(struct smtp_session *s, struct span *line)
-{
-	enum st st;
-
-	while ((st = take_line(s, line)) == ST_MORE) {
-		if (s->lines.skipped > SKIPPED_MAX)
-			return ST_TOOBIG;
-		st = conn_fill(s->head.conn, s->answer_by);
-		if (st != ST_OK)
-			return st;
-	}
-	return st;
-}
-
 /* ---- the small verbs ---- */
 
 static void run_rset(struct smtp_session *s, const struct smtp_command *c)
@@ -167,7 +135,7 @@ static void greet(struct smtp_session *s)
 {
 	s->greeted = true;
 	s->state = SMTP_START;
-	s->lines.max = SMTP_AUTH_LINE_MAX;
+	s->lines = (struct inet_lines){ { .max = SMTP_AUTH_LINE_MAX }, SKIPPED_MAX };
 	smtp_say(s, SMTP_R_READY, "%s ESMTP Mailroot", smtp_host(s)->hostname);
 }
 
@@ -188,7 +156,7 @@ static void work(struct smtp_session *s)
 			smtp_bye(s, SMTP_R_STOPPING);
 			return;
 		}
-		st = take_line(s, &line);
+		st = inet_line_take(&s->lines, s->head.conn, s->turn, &line);
 		if (st == ST_MORE)
 			break;
 		if (st == ST_OK)
@@ -197,7 +165,7 @@ static void work(struct smtp_session *s)
 			bad_line(s, st);
 		pool_back(s->turn, mark);
 	}
-	if (s->lines.skipped > SKIPPED_MAX)
+	if (inet_lines_hopeless(&s->lines))
 		smtp_bye(s, SMTP_R_TOO_MANY_ERRORS);
 	else if (conn_input_state(s->head.conn) == ST_TIMEOUT)
 		smtp_bye(s, SMTP_R_TIMEOUT);
@@ -211,7 +179,6 @@ static void serve(struct inet_session *head)
 
 	s->turn = pool_new("smtp turn", TURN_MAX);
 	s->out = BUF_MAX(REPLY_MAX);
-	s->answer_by = NO_DEADLINE;
 	if (!s->turn) {
 		conn_abort(head->conn);
 		return;

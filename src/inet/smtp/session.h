@@ -7,7 +7,7 @@
 #define INET_SMTP_SESSION_H
 
 #include "inet/host.h"
-#include "proto/line.h"
+#include "inet/lines.h"
 #include "proto/smtp/command.h"
 #include "proto/smtp/data.h"
 #include "proto/smtp/hops.h"
@@ -30,7 +30,7 @@ struct smtp_tx {
 
 struct smtp_session {
 	struct inet_session head;
-	struct line_reader lines;
+	struct inet_lines lines;
 	enum smtp_state state;
 	bool greeted, ending, esmtp;
 	char helo[SMTP_DOMAIN_MAX + 1];
@@ -40,7 +40,6 @@ struct smtp_session {
 	/* only while serving */
 	struct pool *turn; /* one command's */
 	struct buf out;    /* one reply's */
-	int64_t answer_by; /* a deadline for the line that is waited for inside a command */
 };
 
 /* ---- session.c ---- */
@@ -53,9 +52,6 @@ void smtp_send(struct smtp_session *s);
 void smtp_refuse(struct smtp_session *s, enum smtp_reply_id id);
 /* Say this and end when serve() returns. */
 void smtp_bye(struct smtp_session *s, enum smtp_reply_id id);
-/* F: the next line, into s->turn.  ST_BAD and ST_TOOBIG as line_take(); ST_EOF, ST_IO, ST_TIMEOUT of the
- * connection. */
-enum st smtp_next_line(struct smtp_session *s, struct span *line);
 static inline struct inet_host *smtp_host(const struct smtp_session *s)
 {
 	return s->head.loop->host;
