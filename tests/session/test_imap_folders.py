@@ -1,6 +1,5 @@
 """IMAP: mailboxes by name: CREATE, DELETE, RENAME, LIST, LSUB, SUBSCRIBE, STATUS."""
 import base64
-import time
 
 import pytest
 
@@ -336,10 +335,7 @@ def test_thousands_of_folders(make_server):
         for i in range(n):
             assert c.wait(b"c%d" % i).ok
             assert c.wait(b"s%d" % i).ok
-        began = time.monotonic()
         assert len(c.ok('LIST "" *').list()) >= n + 51
         assert len(c.ok('LSUB "" *').list("LSUB")) == n
         assert set(c.ok('LSUB "" %').list("LSUB")) == {"top"}
         assert len(c.ok('LIST "" "top/%"').list()) == 50
-        took = time.monotonic() - began
-        assert took < 5, took
