@@ -9,10 +9,13 @@
 MAILROOT_BUILD names the build folder (default: build)."""
 import contextlib
 import imaplib
+import itertools
 import json
 import os
 import pathlib
 import poplib
+import random
+import re
 import select
 import shutil
 import signal
@@ -34,18 +37,32 @@ imaplib._MAXLINE = 10_000_000
 poplib._MAXLINE = 1_000_000
 
 
+def _candidates():
+    """Ports below those that the kernel gives to outgoing connections (else a client of another test takes one before its
+    server is there); each worker of pytest-xdist has a range of its own."""
+    worker = int(re.sub(r"\D", "", os.environ.get("PYTEST_XDIST_WORKER", "0")) or 0)
+    first = 12000 + worker % 20 * 1000
+    start = random.randrange(1000)
+    for n in itertools.count(start):
+        yield first + n % 1000
+
+
+_next_ports = _candidates()
+
+
 def free_ports(count):
-    """Ports that were free a moment ago; held together so that they differ."""
-    held = []
-    try:
-        for _ in range(count):
-            s = socket.socket()
-            s.bind(("127.0.0.1", 0))
-            held.append(s)
-        return [s.getsockname()[1] for s in held]
-    finally:
-        for s in held:
-            s.close()
+    """Ports that were free a moment ago."""
+    found = []
+    for port in _next_ports:
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found.append(port)
+        if len(found) == count:
+            return found
 
 
 def wait_for(condition, what, patience=None):
