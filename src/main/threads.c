@@ -1,8 +1,7 @@
 /* threads.c - the loops of a daemon. */
 #include "main/threads.h"
 
-#include <errno.h>
-#include <unistd.h>
+#include <sched.h>
 
 #define DEFAULT_MAX 4
 
@@ -11,8 +10,11 @@ static unsigned count(const struct config *config)
 	int64_t n = config_int(config, "loops");
 
 	if (n == 0) {
-		n = sysconf(_SC_NPROCESSORS_ONLN);
-		n = n < 1 ? 1 : n > DEFAULT_MAX ? DEFAULT_MAX : n;
+		/* The cores we may run on, which a cpuset or taskset can make fewer than there are. */
+		cpu_set_t ours;
+
+		n = sched_getaffinity(0, sizeof ours, &ours) == 0 ? CPU_COUNT(&ours) : 1;
+		n = n > DEFAULT_MAX ? DEFAULT_MAX : n;
 	}
 	return n > (int64_t)EXIPC_LOOPS_MAX ? EXIPC_LOOPS_MAX : (unsigned)n;
 }
