@@ -51,7 +51,7 @@ struct ese {
 	uint64_t applied_pos, marked_pos, checkpoint_pos, checkpoint_number, checkpoint_log;
 	uint64_t checkpoint_wanted, checkpoint_done; /* requests counted */
 	struct err checkpoint_err;
-	uint64_t commits, bodies_written;
+	uint64_t commits;
 	bool stop, stop_apply, replaying;
 	_Atomic bool broken;
 	bool fresh; /* no log was found at opening: a new group */

@@ -41,6 +41,7 @@ static enum st group_head(const struct scan *s, uint32_t off, struct rec_group *
 enum st scan_group(const struct scan *s, uint32_t off, struct log_group *out)
 {
 	struct log_group g = { .off = off, .pos = pos_of(s->gen, off), .mark = s->mark };
+	uint32_t next;
 	size_t at = 0;
 
 	if (group_head(s, off, &g.head) != ST_OK || g.head.bytes > s->bytes.len - off)
@@ -53,6 +54,8 @@ enum st scan_group(const struct scan *s, uint32_t off, struct log_group *out)
 		    (r.kind == REC_GROUP) != (i == 0) || g.ends_file)
 			return ST_CORRUPT;
 		g.ends_file = r.kind == REC_END;
+		if (g.ends_file && (rec_end_get(r.payload, &next) != ST_OK || next != s->gen + 1))
+			return ST_CORRUPT;
 		at += rec_size(r.payload.len);
 	}
 	*out = g;

@@ -221,9 +221,11 @@ static void a_reference_keeps_an_unlinked_body(void **state)
 	rig_open(&r);
 	body = rig_write(&r, 9000, 3);
 	id = ese_body_id(body);
+	ese_body_hold(body);
 	b = batch(&r);
 	ese_link(b, body);
 	assert_int_equal(rig_commit(b, NULL), ST_OK);
+	ese_body_drop(body);
 	b = batch(&r);
 	ese_unlink(b, id);
 	assert_int_equal(rig_commit(b, NULL), ST_OK);
