@@ -7,14 +7,15 @@
 #include "inet/pop3/pop3.h"
 #include "inet/smtp/smtp.h"
 #include "main/privileges.h"
-#include "main/signals.h"
+#include "main/process.h"
 #include "main/threads.h"
 #include "transport/fsdriver.h"
 
 #include <stdio.h>
 
-#define STOP_MS    20000
-#define LISTED_MAX 1000
+#define STOP_MS     20000
+#define LISTED_MAX  1000
+#define SPARE_FILES 500 /* besides connections: queue files, loops, bindings */
 
 static struct inet_main {
 	struct options options;
@@ -215,7 +216,7 @@ int main(int argc, char **argv)
 						  OPTION_SOCKETS, OPTION_END };
 	struct err err;
 
-	signals_block();
+	process_begin();
 	options_read(&m.options, "mailroot-inet", "the protocol host of a Mailroot server", rows,
 		     argc, argv);
 	if (prepare(&err) != ST_OK) {
@@ -223,6 +224,9 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	log_open("mailroot-inet", options_log_level(&m.options, m.config));
+	if (process_files_max() < (uint64_t)config_int(m.config, "connections_max") + SPARE_FILES)
+		log_event(LOG_WARN, "connections_max is more than the limit of open files allows",
+			  LU("files", process_files_max()));
 	loop_post(m.threads.loops[0], begin, NULL);
 	threads_run(&m.threads);
 	inet_host_free(m.host);

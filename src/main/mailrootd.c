@@ -6,7 +6,7 @@
 #include "base/logline.h"
 #include "inet/services.h"
 #include "main/privileges.h"
-#include "main/signals.h"
+#include "main/process.h"
 #include "main/supervise.h"
 
 #include <errno.h>
@@ -342,7 +342,7 @@ int main(int argc, char **argv)
 	static const struct option_row rows[] = { OPTION_HOME, OPTION_READY_FD, OPTION_END };
 	struct err err;
 
-	signals_block();
+	process_begin();
 	/* Others may enter the home: a socket in it is nobody else's, also before it got its mode. */
 	umask(022);
 	options_read(&d.options, "mailrootd", "the service controller of a Mailroot server", rows,

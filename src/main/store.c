@@ -1,7 +1,7 @@
 /* store.c - mailroot-store, the information store. */
 #include "admin/options.h"
 #include "main/privileges.h"
-#include "main/signals.h"
+#include "main/process.h"
 #include "main/threads.h"
 #include "store/server.h"
 
@@ -109,7 +109,7 @@ int main(int argc, char **argv)
 						  OPTION_QUIET, OPTION_END };
 	struct err err;
 
-	signals_block();
+	process_begin();
 	options_read(&m.options, "mailroot-store", "the information store of a Mailroot server",
 		     rows, argc, argv);
 	if (prepare(&err) != ST_OK) {

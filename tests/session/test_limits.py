@@ -1,10 +1,12 @@
 """The limits of mailroot.conf: over one of them a client is told to come again, and everybody else is served."""
+import re
+import resource
 import socket
 import threading
 
 import pytest
 
-from harness import DOMAIN, PATIENCE, wait_for
+from harness import DOMAIN, PATIENCE, Server, wait_for
 
 MESSAGE = b"Subject: limited\r\n\r\nx\r\n"
 
@@ -142,3 +144,25 @@ def test_slow_senders_do_not_stop_others(make_server):
         assert raw.smtp(b"\r\n.\r\n")[0] == 250
         raw.close()
     server.wait_count("alice", 40)
+
+
+def test_a_shells_limit_of_open_files_is_no_limit(tmp_path):
+    """1024 in most shells; what is allowed is taken, and where that is less than connections_max it is said."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    server = Server(tmp_path)
+    old = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(64, hard), hard))
+    try:
+        server.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, old)
+    try:
+        held = [server.raw("imap") for _ in range(100)]
+        assert all(raw.line().startswith(b"* OK") for raw in held)
+        for raw in held:
+            raw.close()
+        limits = open(f"/proc/{server.pid('inet')}/limits").read()
+        assert re.search(rf"Max open files +{hard} +{hard} ", limits), limits
+        assert ("limit of open files" in server.log()) == (hard < 20500)
+    finally:
+        server.stop()

@@ -1,8 +1,9 @@
-/* signals.c - SIGTERM and SIGINT, as events of a loop. */
-#include "main/signals.h"
+/* process.c - what every daemon does first. */
+#include "main/process.h"
 
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -16,12 +17,25 @@ static sigset_t ours(void)
 	return set;
 }
 
-void signals_block(void)
+void process_begin(void)
 {
+	struct rlimit files;
 	sigset_t set = ours();
 
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	/* A shell's 1024 are for programs that use select(2). */
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+		files.rlim_cur = files.rlim_max;
+		(void)!setrlimit(RLIMIT_NOFILE, &files);
+	}
+}
+
+uint64_t process_files_max(void)
+{
+	struct rlimit files;
+
+	return getrlimit(RLIMIT_NOFILE, &files) == 0 ? files.rlim_cur : 1024;
 }
 
 static void signalled(void *arg, unsigned events)
