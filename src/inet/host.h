@@ -60,7 +60,7 @@ struct inet_session {
 	uint64_t id;     /* of the connection: unique in this process, in every log line about it */
 	int64_t started; /* clock_mono */
 	const char *
-		waits; /* what it waits for, a literal, shown to the administrator; NULL: nothing */
+		waits; /* what it waits for, a literal, logged when the end must cut it off; NULL: nothing */
 	char user[DS_ADDRESS_MAX + 1]; /* logged on as; "" = nobody */
 	unsigned errors;               /* wrong commands so far: inet_error() */
 	/* private */

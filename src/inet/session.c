@@ -232,6 +232,9 @@ void session_kick_all(struct inet_loop *il)
 /* gone() runs on the loop later, so the list does not change under us. */
 void session_abort_all(struct inet_loop *il)
 {
-	for (struct inet_session *s = il->sessions; s; s = s->next)
+	for (struct inet_session *s = il->sessions; s; s = s->next) {
+		inet_log(s, LOG_NOTICE, "session cut off",
+			 LC("waits_for", s->waits ? s->waits : ""));
 		conn_abort(s->conn);
+	}
 }

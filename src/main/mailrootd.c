@@ -36,6 +36,7 @@ static struct mailrootd {
 	int sockets[SOCKETS_MAX];
 	int ipc_fd;
 	bool stopping, failed, announced;
+	int64_t stop_told; /* when the first signal came, clock_mono; 0: none */
 	struct signals signals;
 	struct control *control;
 } d;
@@ -290,12 +291,22 @@ static void status(void *owner, struct report *r)
 	}
 }
 
+/* Whoever says it twice does not want to wait for a program that hangs; nothing that was acknowledged is lost by that.
+ * (One Ctrl-C may come as two signals, by way of the shell.) */
 static void signalled(int number)
 {
-	if (d.stopping)
-		return;
-	log_event(LOG_NOTICE, "stopping", LC("signal", strsignal(number)));
-	stop_next();
+	int64_t now = clock_mono();
+
+	if (!d.stop_told) {
+		d.stop_told = now;
+		log_event(LOG_NOTICE, "stopping", LC("signal", strsignal(number)));
+		if (!d.stopping)
+			stop_next();
+	} else if (now - d.stop_told > NS_PER_SEC) {
+		log_event(LOG_NOTICE, "stopping at once", LC("signal", strsignal(number)));
+		child_stop(&d.inet, 0);
+		child_stop(&d.store, 0);
+	}
 }
 
 static void begin(void *arg)

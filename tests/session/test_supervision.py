@@ -3,6 +3,7 @@ import os
 import re
 import signal
 import socket
+import time
 
 import pytest
 
@@ -109,3 +110,21 @@ def test_log_lines_are_logfmt_or_the_journals(make_server, monkeypatch):
     assert journal
     for line in journal:
         assert re.fullmatch(r"<[456]>" + form, line), line
+
+
+def test_a_second_signal_waits_for_nobody(make_server):
+    """A store that hangs is not waited for; it loses nothing."""
+    server = make_server(users=["alice"])
+    server.send("alice", b"Subject: x\r\n\r\nx\r\n")
+    server.wait_count("alice", 1)
+    os.kill(server.pid("store"), signal.SIGSTOP)
+    server.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: "event=stopping" in server.log(), "the first signal")
+    began = time.monotonic()
+    while server.process.poll() is None and time.monotonic() - began < PATIENCE:
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+    log = ends(server, 0)
+    assert "stopping at once" in log, log
+    server.start()
+    server.wait_count("alice", 1)
