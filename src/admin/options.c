@@ -74,6 +74,17 @@ static int read_fd(const char *program, const char *text)
 	return (int)n;
 }
 
+void program_beside(char *path, size_t room, const char *program)
+{
+	ssize_t len = readlink("/proc/self/exe", path, room - 64);
+
+	if (len < 0)
+		len = 0;
+	while (len > 0 && path[len - 1] != '/')
+		len--;
+	strcpy(path + len, program);
+}
+
 bool options_home(const char *given, char *out, size_t room)
 {
 	const char *home = given ? given : getenv("MAILROOT_HOME");

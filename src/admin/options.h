@@ -53,6 +53,8 @@ struct options {
  * status 2 and a sentence for what it does not understand. */
 void options_read(struct options *o, const char *program, const char *purpose,
 		  const struct option_row *rows, int argc, char **argv);
+/* The path of a program that stands beside this one. */
+void program_beside(char *path, size_t room, const char *program);
 /* --home, else $MAILROOT_HOME, else /var/lib/mailroot, made absolute.  False: too long. */
 bool options_home(const char *given, char *out, size_t room);
 /* The setting log_level, or what --quiet makes of it. */

@@ -1,5 +1,6 @@
 /* storelink.c - the administrator's way to the store. */
 #include "admin/storelink.h"
+#include "admin/options.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,17 +39,6 @@ static bool is_held(const char *home, const char *lock)
 	held = flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
 	close(fd);
 	return held;
-}
-
-static void program_beside(char *path, size_t room, const char *program)
-{
-	ssize_t len = readlink("/proc/self/exe", path, room - 64);
-
-	if (len < 0)
-		len = 0;
-	while (len > 0 && path[len - 1] != '/')
-		len--;
-	strcpy(path + len, program);
 }
 
 static enum st start_store(const char *home, pid_t *pid, struct err *err)

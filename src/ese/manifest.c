@@ -5,7 +5,7 @@
 
 #include "base/crc32c.h"
 #include "ese/io.h"
-#include "ese/le.h"
+#include "base/byteorder.h"
 
 #include <ctype.h>
 #include <fcntl.h>

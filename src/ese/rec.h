@@ -8,7 +8,7 @@
 #include "base/span.h"
 #include "base/st.h"
 
-#include "ese/le.h"
+#include "base/byteorder.h"
 
 #define REC_HEAD          40u
 #define REC_GROUP_PAYLOAD 24u

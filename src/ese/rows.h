@@ -7,7 +7,7 @@
 #include "base/buf.h"
 #include "base/st.h"
 
-#include "ese/le.h"
+#include "base/byteorder.h"
 #include "ese/seg.h"
 
 #define CRC_INLINE 16u   /* pages up to which a body row holds its CRCs itself */

@@ -3,7 +3,7 @@
 
 #include "base/crc32c.h"
 #include "ese/io.h"
-#include "ese/le.h"
+#include "base/byteorder.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -207,13 +207,8 @@ static char *beside(const char *program)
 	static char paths[2][4096];
 	static unsigned n;
 	char *path = paths[n++ % 2];
-	ssize_t len = readlink("/proc/self/exe", path, sizeof paths[0] - 64);
 
-	if (len < 0)
-		len = 0;
-	while (len > 0 && path[len - 1] != '/')
-		len--;
-	strcpy(path + len, program);
+	program_beside(path, sizeof paths[0], program);
 	return path;
 }
 

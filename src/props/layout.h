@@ -2,7 +2,7 @@
 #ifndef PROPS_LAYOUT_H
 #define PROPS_LAYOUT_H
 
-#include "props/le.h"
+#include "base/byteorder.h"
 #include "props/plist.h"
 
 #define LIST_VERSION 1

@@ -1,6 +1,6 @@
 #include "store/directory.h"
 
-#include "props/le.h"
+#include "base/byteorder.h"
 #include "store/auth.h"
 #include "store/watch.h"
 

@@ -1,6 +1,6 @@
 #include "store/rows.h"
 
-#include "props/le.h"
+#include "base/byteorder.h"
 
 #include <assert.h>
 

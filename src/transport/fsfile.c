@@ -5,7 +5,7 @@
  * fdatasync may leave a change of those behind. */
 #include "transport/fsfile.h"
 #include "base/crc32c.h"
-#include "props/le.h"
+#include "base/byteorder.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* scatter.c - scatter lists as bytes: u64 length, u32 runs, then (u32 page, u32 pages) each. */
-#include "props/le.h"
+#include "base/byteorder.h"
 #include "wire/wire.h"
 
 #define SCATTER_HEAD 12

@@ -3,7 +3,7 @@
  * A node is its operation (one byte) and then what the operation has, in this order: u16 number of
  * kids, u64 num, u16 length and name, u32 length and text; its kids follow.  The operation
  * alone says what it has, so nothing can be left out or doubled. */
-#include "props/le.h"
+#include "base/byteorder.h"
 #include "wire/search.h"
 
 #define SEARCH_BYTES_MAX 65536

@@ -9,7 +9,7 @@
  * model is the same workload played in memory up to that batch.  ACKS is a shared file outside the folder with two
  * numbers: batches acknowledged, batches handed to the engine. */
 #include "ese/ese.h"
-#include "ese/le.h"
+#include "base/byteorder.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-#include "props/le.h"
+#include "base/byteorder.h"
 #include "props/tags.h"
 
 #include <stdarg.h>

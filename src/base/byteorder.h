@@ -1,6 +1,7 @@
-/* le.h - little-endian numbers at any address (big-endian ones for keys, which must sort). */
-#ifndef ESE_LE_H
-#define ESE_LE_H
+/* byteorder.h - numbers as bytes, little-endian (records, lists) and big-endian (keys that sort), at any
+ * alignment. */
+#ifndef BASE_BYTEORDER_H
+#define BASE_BYTEORDER_H
 
 #include <endian.h>
 #include <stdint.h>
