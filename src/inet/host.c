@@ -232,6 +232,15 @@ static enum st task_spawn(struct inet_host *h, const char *name, void (*fn)(void
 	return st;
 }
 
+/* loops[0], before the end: fn runs on every loop and ends with task_over(), so that none is left in a loop's
+ * hands when the host is freed. */
+static void tell_loops(struct inet_host *h, void (*fn)(void *arg))
+{
+	__atomic_fetch_add(&h->tasks, h->nloops, __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < h->nloops; i++)
+		loop_post(h->loops[i]->loop, fn, h->loops[i]);
+}
+
 /* ---- the store comes and goes; every loop ---- */
 
 static void directory_changed(void *arg, uint64_t value)
@@ -261,6 +270,7 @@ static void store_bound(void *arg)
 
 	if (il->ds && task_spawn(il->host, "watch directory", watch_directory, il, &err) != ST_OK)
 		log_event(LOG_WARN, "directory not watched", LU("loop", il->index), LE(&err));
+	task_over(il->host);
 }
 
 static void store_lost(void *arg)
@@ -270,6 +280,7 @@ static void store_lost(void *arg)
 	if (il->ds)
 		ds_flush(il->ds);
 	session_kick_all(il);
+	task_over(il->host);
 }
 
 /* ---- starting: loops[0], then every loop, then loops[0] again ---- */
@@ -373,13 +384,12 @@ static void store_state(void *arg, bool bound)
 {
 	struct inet_host *h = arg;
 
-	if (h->stopping) /* the end of the binding is ours, and the loops may run nothing more */
+	if (h->stopping) /* the end of the binding is ours */
 		return;
 	log_event(LOG_NOTICE, bound ? "store bound" : "store lost");
 	if (h->aq)
 		aq_store_bound(h->aq, bound);
-	for (unsigned i = 0; i < h->nloops; i++)
-		loop_post(h->loops[i]->loop, bound ? store_bound : store_lost, h->loops[i]);
+	tell_loops(h, bound ? store_bound : store_lost);
 }
 
 static void store_notified(void *arg, struct exipc_chan *chan, uint64_t token, uint64_t value)
@@ -481,12 +491,18 @@ void host_session_left(struct inet_host *h, const struct in6_addr *ip)
 
 static void kick_all(void *arg)
 {
-	session_kick_all(arg);
+	struct inet_loop *il = arg;
+
+	session_kick_all(il);
+	task_over(il->host);
 }
 
 static void abort_all(void *arg)
 {
-	session_abort_all(arg);
+	struct inet_loop *il = arg;
+
+	session_abort_all(il);
+	task_over(il->host);
 }
 
 static void patience_over(void *arg)
@@ -494,8 +510,7 @@ static void patience_over(void *arg)
 	struct inet_host *h = arg;
 
 	log_event(LOG_NOTICE, "ending sessions that are still busy", LU("sessions", h->sessions));
-	for (unsigned i = 0; i < h->nloops; i++)
-		loop_post(h->loops[i]->loop, abort_all, h->loops[i]);
+	tell_loops(h, abort_all);
 	/* One that waits for the store does not hear that its connection ended. */
 	if (h->ipc)
 		exipc_client_stop(h->ipc);
@@ -513,7 +528,6 @@ void inet_host_stop(struct inet_host *h, int64_t deadline, void (*stopped)(void 
 	__atomic_fetch_add(&h->sessions, 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&h->stopping, true, __ATOMIC_RELEASE);
 	timer_set(&h->patience, deadline, patience_over, h);
-	for (unsigned i = 0; i < h->nloops; i++)
-		loop_post(h->loops[i]->loop, kick_all, h->loops[i]);
+	tell_loops(h, kick_all);
 	session_over(h);
 }
