@@ -20,7 +20,7 @@ enum wire_op {
 #define WIRE(name, number, stub, roles, in, out) WIRE_##name = number,
 #include "wire/requests.def"
 #undef WIRE
-	WIRE_OP_MAX = 128
+	WIRE_OP_MAX = 192
 };
 
 struct wire_row {
