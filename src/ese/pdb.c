@@ -73,7 +73,9 @@ static void set_options(struct pdb *p, bool create, const struct pdb_conf *c)
 	rocksdb_options_set_stats_persist_period_sec(o, 0);
 }
 
-static enum st open_once(const char *path, bool create, const struct pdb_conf *c, struct pdb **out,
+enum how { OPEN, CREATE, LOOK };
+
+static enum st open_once(const char *path, enum how how, const struct pdb_conf *c, struct pdb **out,
 			 struct err *err)
 {
 	struct pdb *p = calloc(1, sizeof(*p));
@@ -81,13 +83,14 @@ static enum st open_once(const char *path, bool create, const struct pdb_conf *c
 
 	if (!p)
 		return fail(err, ST_NOMEM, "%s: open", path);
-	set_options(p, create, c);
+	set_options(p, how == CREATE, c);
 	p->read = rocksdb_readoptions_create();
 	p->write = rocksdb_writeoptions_create();
 	rocksdb_writeoptions_disable_WAL(p->write, 1);
 	p->flush = rocksdb_flushoptions_create();
 	rocksdb_flushoptions_set_wait(p->flush, 1);
-	p->db = rocksdb_open(p->options, path, &message);
+	p->db = how == LOOK ? rocksdb_open_for_read_only(p->options, path, 0, &message)
+			    : rocksdb_open(p->options, path, &message);
 	if (message) {
 		pdb_close(p);
 		return failed(message, path, err);
@@ -99,12 +102,18 @@ static enum st open_once(const char *path, bool create, const struct pdb_conf *c
 enum st pdb_open(const char *path, bool create, const struct pdb_conf *c, struct pdb **out,
 		 struct err *err)
 {
-	enum st st = open_once(path, create, c, out, err);
+	enum st st = open_once(path, create ? CREATE : OPEN, c, out, err);
 	bool cut;
 
 	if (st != ST_CORRUPT || create || manifest_cut(path, &cut, NULL) != ST_OK || !cut)
 		return st;
-	return open_once(path, false, c, out, err);
+	return open_once(path, OPEN, c, out, err);
+}
+
+enum st pdb_open_readonly(const char *path, const struct pdb_conf *c, struct pdb **out,
+			  struct err *err)
+{
+	return open_once(path, LOOK, c, out, err);
 }
 
 void pdb_close(struct pdb *p)
@@ -191,6 +200,18 @@ enum st pdb_flush(struct pdb *p, struct err *err)
 	return message ? failed(message, "flush rows", err) : ST_OK;
 }
 
+enum st pdb_snapshot(struct pdb *p, const char *dir, struct err *err)
+{
+	char *message = NULL;
+	rocksdb_checkpoint_t *c = rocksdb_checkpoint_object_create(p->db, &message);
+
+	/* 0: what is only in memory is flushed first, there is no log that could carry it. */
+	if (c)
+		rocksdb_checkpoint_create(c, dir, 0, &message);
+	rocksdb_checkpoint_object_destroy(c);
+	return message ? failed(message, dir, err) : ST_OK;
+}
+
 struct pdb_iter {
 	struct pdb *p;
 	rocksdb_readoptions_t *read;
@@ -213,7 +234,8 @@ enum st pdb_iter_new(struct pdb *p, struct span from, struct span to, struct pdb
 	if (to.len)
 		memcpy(it->keys + from.len, to.at, to.len);
 	it->read = rocksdb_readoptions_create();
-	rocksdb_readoptions_set_iterate_upper_bound(it->read, it->keys + from.len, to.len);
+	if (to.len)
+		rocksdb_readoptions_set_iterate_upper_bound(it->read, it->keys + from.len, to.len);
 	it->it = rocksdb_create_iterator(p->db, it->read);
 	*out = it;
 	return ST_OK;

@@ -22,6 +22,11 @@ struct pdb_conf {
  * returned, and the caller must have the log from there on. */
 enum st pdb_open(const char *path, bool create, const struct pdb_conf *c, struct pdb **out,
 		 struct err *err);
+/* For looking only (a snapshot, a stopped database): nothing in the folder is changed, nothing is cut.  Several may have
+ * it open at once, also beside a process that serves it, of whose later changes this one sees nothing; pdb_write, pdb_flush and
+ * pdb_snapshot are not for it. */
+enum st pdb_open_readonly(const char *path, const struct pdb_conf *c, struct pdb **out,
+			  struct err *err);
 void pdb_close(struct pdb *p); /* NULL is fine */
 /* Once on each thread that works with rows all day: RocksDB's per-thread counters cost more than a row. */
 void pdb_thread(void);
@@ -39,9 +44,16 @@ void pdb_delete(struct pdb_batch *b, struct span key);
 enum st pdb_write(struct pdb *p, struct pdb_batch *b, struct err *err);
 /* Everything written before the call is durable when it returns. */
 enum st pdb_flush(struct pdb *p, struct err *err);
+/* All rows written before the call, as a folder of its own that pdb_open and pdb_open_readonly take; RocksDB's files are
+ * hard links where the file system allows it (so `dir` costs next to nothing and belongs on the same one), and are
+ * durable when it returns.  `dir` must not exist, its parent must; on failure nothing of that name is there.  Any thread, while
+ * others read and write. */
+enum st pdb_snapshot(struct pdb *p, const char *dir, struct err *err);
 
 struct pdb_iter;
-/* Rows with from <= key < to, on a snapshot; both are copied. */
+/* Rows with from <= key < to in key order, on a snapshot; both are copied.  An empty `from` is the first row, an empty `to`
+ * behind the last: with both empty it goes over every row, the engine's own (first byte below 0x10) included,
+ * on any open database. */
 enum st pdb_iter_new(struct pdb *p, struct span from, struct span to, struct pdb_iter **out,
 		     struct err *err);
 enum st pdb_iter_next(struct pdb_iter *it, struct span *key, struct span *value, struct err *err);

@@ -1,0 +1,208 @@
+/* test_pdb.c - rows: what is read is what was written last, whichever of memory and files holds it; snapshots. */
+#include "ese/pdb.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const struct pdb_conf conf = { .cache_bytes = 1 << 20,
+				      .buffer_bytes = 1 << 20,
+				      .files_max = 100 };
+
+struct box {
+	char dir[128], rows[160], copy[160];
+	struct pdb *p;
+};
+
+static void ok(enum st st, const struct err *err)
+{
+	if (st != ST_OK)
+		print_error("%s\n", err->text);
+	assert_int_equal(st, ST_OK);
+}
+
+static void box_make(struct box *b)
+{
+	const char *tmp = getenv("TMPDIR");
+	struct err err = { 0 };
+
+	snprintf(b->dir, sizeof(b->dir), "%s/pdb-XXXXXX", tmp ? tmp : "/tmp");
+	assert_non_null(mkdtemp(b->dir));
+	snprintf(b->rows, sizeof(b->rows), "%s/rows", b->dir);
+	snprintf(b->copy, sizeof(b->copy), "%s/copy", b->dir);
+	ok(pdb_open(b->rows, true, &conf, &b->p, &err), &err);
+}
+
+static void box_remove(struct box *b)
+{
+	char cmd[200];
+
+	pdb_close(b->p);
+	snprintf(cmd, sizeof(cmd), "rm -rf '%s'", b->dir);
+	assert_int_equal(system(cmd), 0);
+}
+
+/* A NULL value deletes. */
+static void write_one(struct pdb *p, const char *key, const char *value)
+{
+	struct pdb_batch *b = pdb_batch_new();
+	struct err err = { 0 };
+
+	if (value)
+		pdb_put(b, span_str(key), span_str(value));
+	else
+		pdb_delete(b, span_str(key));
+	ok(pdb_write(p, b, &err), &err);
+	pdb_batch_free(b);
+}
+
+static void expect(struct pdb *p, const char *key, const char *value)
+{
+	struct err err = { 0 };
+	struct span v;
+	void *hold;
+	enum st st = pdb_get(p, span_str(key), &v, &hold, &err);
+
+	if (!value) {
+		assert_int_equal(st, ST_NOTFOUND);
+		return;
+	}
+	ok(st, &err);
+	assert_int_equal(v.len, strlen(value));
+	assert_memory_equal(v.at, value, v.len);
+	pdb_release(hold);
+}
+
+/* "key=value " of every row in the range. */
+static const char *listed(struct pdb *p, struct span from, struct span to)
+{
+	static char out[4096];
+	struct pdb_iter *it;
+	struct err err = { 0 };
+	struct span k, v;
+	size_t at = 0;
+	enum st st;
+
+	ok(pdb_iter_new(p, from, to, &it, &err), &err);
+	out[0] = '\0';
+	while ((st = pdb_iter_next(it, &k, &v, &err)) == ST_OK)
+		at += (size_t)snprintf(out + at, sizeof(out) - at, "%.*s=%.*s ", (int)k.len, k.at,
+				       (int)v.len, v.at);
+	assert_int_equal(st, ST_EOF);
+	pdb_iter_free(it);
+	return out;
+}
+
+static void a_range_may_be_open_at_both_ends(void **state)
+{
+	struct box b;
+
+	(void)state;
+	box_make(&b);
+	write_one(b.p, "\x01", "applied");
+	write_one(b.p, "\xff\xff", "last");
+	write_one(b.p, "m", "middle");
+	assert_string_equal(listed(b.p, SPAN_NONE, SPAN_NONE),
+			    "\x01=applied m=middle \xff\xff=last ");
+	assert_string_equal(listed(b.p, SPAN("\x02"), SPAN_NONE), "m=middle \xff\xff=last ");
+	assert_string_equal(listed(b.p, SPAN_NONE, SPAN("m")), "\x01=applied ");
+	box_remove(&b);
+}
+
+static void a_snapshot_is_a_database_of_its_own(void **state)
+{
+	struct pdb *copy;
+	struct err err = { 0 };
+	struct box b;
+
+	(void)state;
+	box_make(&b);
+	write_one(b.p, "\x01", "one");
+	write_one(b.p, "flushed", "x");
+	ok(pdb_flush(b.p, &err), &err);
+	write_one(b.p, "in memory", "y");
+	ok(pdb_snapshot(b.p, b.copy, &err), &err);
+	write_one(b.p, "later", "z");
+	write_one(b.p, "flushed", NULL);
+	ok(pdb_flush(b.p, &err), &err);
+	ok(pdb_open_readonly(b.copy, &conf, &copy, &err), &err);
+	assert_string_equal(listed(copy, SPAN_NONE, SPAN_NONE), "\x01=one flushed=x in memory=y ");
+	expect(copy, "in memory", "y");
+	expect(copy, "later", NULL);
+	pdb_close(copy);
+	pdb_close(b.p);
+	ok(pdb_open(b.copy, false, &conf, &b.p, &err), &err);
+	write_one(b.p, "in memory", "changed");
+	assert_string_equal(listed(b.p, SPAN_NONE, SPAN_NONE),
+			    "\x01=one flushed=x in memory=changed ");
+	pdb_close(b.p);
+	ok(pdb_open(b.rows, false, &conf, &b.p, &err), &err);
+	assert_string_equal(listed(b.p, SPAN_NONE, SPAN_NONE), "\x01=one in memory=y later=z ");
+	box_remove(&b);
+}
+
+static void a_snapshot_is_never_put_over_something(void **state)
+{
+	struct err err = { 0 };
+	struct stat info;
+	struct box b;
+	char path[200];
+
+	(void)state;
+	box_make(&b);
+	write_one(b.p, "a", "b");
+	assert_int_equal(mkdir(b.copy, 0700), 0);
+	assert_int_not_equal(pdb_snapshot(b.p, b.copy, &err), ST_OK);
+	assert_non_null(strstr(err.text, b.copy));
+	assert_int_equal(rmdir(b.copy), 0);
+	snprintf(path, sizeof(path), "%s/none/copy", b.dir);
+	assert_int_not_equal(pdb_snapshot(b.p, path, &err), ST_OK);
+	assert_int_equal(stat(path, &info), -1);
+	expect(b.p, "a", "b");
+	box_remove(&b);
+}
+
+static void looking_changes_nothing(void **state)
+{
+	struct pdb *one, *two;
+	struct err err = { 0 };
+	char cmd[400];
+	struct box b;
+
+	(void)state;
+	box_make(&b);
+	write_one(b.p, "a", "b");
+	pdb_close(b.p);
+	b.p = NULL;
+	snprintf(cmd, sizeof(cmd), "cd '%s' && cksum * > ../before", b.rows);
+	assert_int_equal(system(cmd), 0);
+	ok(pdb_open_readonly(b.rows, &conf, &one, &err), &err);
+	ok(pdb_open_readonly(b.rows, &conf, &two, &err), &err);
+	pdb_close(one);
+	pdb_close(two);
+	snprintf(cmd, sizeof(cmd), "cd '%s' && cksum * | cmp - ../before", b.rows);
+	assert_int_equal(system(cmd), 0);
+	snprintf(cmd, sizeof(cmd), "%s/nothing", b.dir);
+	assert_int_not_equal(pdb_open_readonly(cmd, &conf, &one, &err), ST_OK);
+	assert_int_equal(access(cmd, F_OK), -1);
+	box_remove(&b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_range_may_be_open_at_both_ends),
+		cmocka_unit_test(a_snapshot_is_a_database_of_its_own),
+		cmocka_unit_test(a_snapshot_is_never_put_over_something),
+		cmocka_unit_test(looking_changes_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
