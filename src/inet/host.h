@@ -189,7 +189,7 @@ struct inet_host {
 	unsigned loops_ready, next_loop;
 	uint64_t next_id;
 	uint64_t sessions; /* on all loops */
-	unsigned tasks;    /* fibers of our own, what the loops were told, and one for the transport */
+	unsigned tasks; /* fibers of our own, what the loops were told, and one for the transport */
 	struct timer patience;
 	void (*started)(void *arg, enum st st, const struct err *err);
 	void (*stopped)(void *arg);
