@@ -144,23 +144,12 @@ static enum st row_item(struct span *rest, struct item *out)
 	return ST_OK;
 }
 
-/* The runs must cover exactly the pages of the length: what a row is made of is checked here, once. */
-static enum st describe_item(struct span *rest, struct item *out)
+/* The runs must cover exactly out->npages pages: what a row is made of is checked here, once. */
+static enum st take_runs(struct span *rest, struct item *out)
 {
-	struct span head;
 	uint64_t sum = 0;
 
-	if (!take(rest, 25, &head))
-		return ST_CORRUPT;
-	out->body = le64_get(head.at + 1);
-	out->len = le64_get(head.at + 9);
-	out->nruns = le32_get(head.at + 17);
-	out->npages = le32_get(head.at + 21);
-	if (out->body == 0 || out->len > ESE_BODY_MAX || out->nruns > out->npages ||
-	    out->npages != (out->len + ESE_PAGE - 1) / ESE_PAGE)
-		return ST_CORRUPT;
-	if (!take(rest, (size_t)out->nruns * 8, &out->runs) ||
-	    !take(rest, (size_t)out->npages * 4, &out->crcs))
+	if (out->nruns > out->npages || !take(rest, (size_t)out->nruns * 8, &out->runs))
 		return ST_CORRUPT;
 	for (uint32_t i = 0; i < out->nruns; i++) {
 		uint64_t page = run_page(out->runs, i), pages = run_pages(out->runs, i);
@@ -170,6 +159,38 @@ static enum st describe_item(struct span *rest, struct item *out)
 		sum += pages;
 	}
 	return sum == out->npages ? ST_OK : ST_CORRUPT;
+}
+
+static enum st describe_item(struct span *rest, struct item *out)
+{
+	struct span head;
+	enum st st;
+
+	if (!take(rest, 25, &head))
+		return ST_CORRUPT;
+	out->body = le64_get(head.at + 1);
+	out->len = le64_get(head.at + 9);
+	out->nruns = le32_get(head.at + 17);
+	out->npages = le32_get(head.at + 21);
+	if (out->body == 0 || out->len > ESE_BODY_MAX ||
+	    out->npages != (out->len + ESE_PAGE - 1) / ESE_PAGE)
+		return ST_CORRUPT;
+	st = take_runs(rest, out);
+	if (st == ST_OK && !take(rest, (size_t)out->npages * 4, &out->crcs))
+		st = ST_CORRUPT;
+	return st;
+}
+
+static enum st move_item(struct span *rest, struct item *out)
+{
+	struct span head;
+
+	if (!take(rest, 17, &head))
+		return ST_CORRUPT;
+	out->body = le64_get(head.at + 1);
+	out->nruns = le32_get(head.at + 9);
+	out->npages = le32_get(head.at + 13);
+	return out->body != 0 ? take_runs(rest, out) : ST_CORRUPT;
 }
 
 static enum st link_item(struct span *rest, struct item *out)
@@ -197,11 +218,16 @@ enum st items_next(struct items *it, struct item *out)
 		st = row_item(&it->rest, out);
 		break;
 	case ITEM_DESCRIBE:
+	case ITEM_DESCRIBE_DIRECT:
 		st = describe_item(&it->rest, out);
 		break;
 	case ITEM_LINK:
 	case ITEM_UNLINK:
 		st = link_item(&it->rest, out);
+		break;
+	case ITEM_MOVE:
+	case ITEM_MOVE_DIRECT:
+		st = move_item(&it->rest, out);
 		break;
 	default:
 		return ST_CORRUPT;

@@ -88,15 +88,19 @@ enum item_kind {
 	ITEM_DESCRIBE,
 	ITEM_LINK,
 	ITEM_UNLINK,
+	ITEM_DESCRIBE_DIRECT, /* as describe; the body's bytes are not in the log */
+	ITEM_MOVE,            /* the body's bytes are on other pages now, and in the log again */
+	ITEM_MOVE_DIRECT,     /* as move; the bytes are not in the log */
 };
 
 struct item {
 	enum item_kind kind;
 	struct span key, value; /* put, delete */
-	uint64_t body;          /* describe, link, unlink */
+	uint64_t body;          /* all others */
 	uint64_t len;           /* describe */
-	uint32_t nruns, npages; /* describe */
-	struct span runs, crcs; /* describe: as in the record */
+	uint32_t nruns, npages; /* describe, move */
+	struct span runs;       /* describe, move: as in the record */
+	struct span crcs;       /* describe: as in the record */
 };
 
 struct items {
@@ -107,7 +111,12 @@ struct items {
 enum st items_open(struct span payload, struct items *out);
 /* ST_OK, ST_EOF after the last, ST_CORRUPT. */
 enum st items_next(struct items *it, struct item *out);
-/* Run n (below it->nruns) of a describe item, or of any array of the same form. */
+/* Does the item say that pages were written beside the log? */
+static inline bool item_is_direct(const struct item *it)
+{
+	return it->kind == ITEM_DESCRIBE_DIRECT || it->kind == ITEM_MOVE_DIRECT;
+}
+/* Run n (below it->nruns) of a describe or move item, or of any array of the same form. */
 static inline uint32_t run_page(struct span runs, uint32_t n)
 {
 	return le32_get(runs.at + (size_t)n * 8);

@@ -15,6 +15,7 @@ struct touched {
 	struct touched *next, *all;
 	uint64_t id;
 	bool had, exists;       /* a row: before the round, now */
+	bool moved;             /* its pages are others now */
 	uint32_t before, count; /* references */
 	struct row_body row; /* its spans point into `hold` or into the record that described it */
 	void *hold;
@@ -26,6 +27,9 @@ struct round {
 	bool dirty;
 	struct touched *table[TABLE], *all;
 	struct buf scratch;
+	/* Pages that bodies were moved away from: deleted when the rows say so. */
+	struct run *left;
+	uint32_t nleft, cap_left;
 
 	/* page bytes that lie side by side, not yet written */
 	struct iovec iov[IOV_WANT];
@@ -62,6 +66,7 @@ static void forget(struct round *r)
 	}
 	memset(r->table, 0, sizeof(r->table));
 	r->niov = 0;
+	r->nleft = 0;
 	r->dirty = false;
 }
 
@@ -71,6 +76,7 @@ void round_free(struct round *r)
 		return;
 	forget(r);
 	buf_free(&r->scratch);
+	free(r->left);
 	pdb_batch_free(r->batch);
 	free(r);
 }
@@ -194,6 +200,43 @@ static enum st describe(struct round *r, const struct item *it, struct err *err)
 	return st;
 }
 
+static enum st leave_run(struct round *r, uint32_t page, uint32_t pages, struct err *err)
+{
+	if (r->nleft == r->cap_left) {
+		uint32_t cap = r->cap_left ? r->cap_left * 2 : 16;
+		struct run *more = realloc(r->left, cap * sizeof(*more));
+
+		if (!more)
+			return fail(err, ST_NOMEM, "move a body");
+		r->left = more;
+		r->cap_left = cap;
+	}
+	r->left[r->nleft++] = (struct run){ page, pages };
+	space_delete(r->db->space, page, pages);
+	return ST_OK;
+}
+
+/* A reader may look up the old row until the new one is written: only then do the old pages begin to wait for
+ * the pins (round_end). */
+static enum st move(struct round *r, const struct item *it, struct err *err)
+{
+	struct touched *t;
+	enum st st = touch(r, it->body, &t, err);
+
+	if (st != ST_OK || !t->exists)
+		return st;
+	if (it->npages != t->row.npages)
+		return damaged(r, it->body, err);
+	for (uint32_t i = 0; st == ST_OK && i < t->row.nruns; i++)
+		st = leave_run(r, run_page(t->row.runs, i), run_pages(t->row.runs, i), err);
+	for (uint32_t i = 0; st == ST_OK && i < it->nruns; i++)
+		st = space_commit(r->db->space, run_page(it->runs, i), run_pages(it->runs, i), err);
+	t->row.nruns = it->nruns;
+	t->row.runs = it->runs;
+	t->moved = true;
+	return st;
+}
+
 /* A body that has no row is passed over: the same in service and in replay. */
 static enum st count(struct round *r, uint64_t id, int by, struct err *err)
 {
@@ -219,11 +262,15 @@ static enum st apply_item(struct round *r, const struct item *it, struct err *er
 		pdb_delete(r->batch, it->key);
 		return ST_OK;
 	case ITEM_DESCRIBE:
+	case ITEM_DESCRIBE_DIRECT:
 		return describe(r, it, err);
 	case ITEM_LINK:
 		return count(r, it->body, 1, err);
 	case ITEM_UNLINK:
 		return count(r, it->body, -1, err);
+	case ITEM_MOVE:
+	case ITEM_MOVE_DIRECT:
+		return move(r, it, err);
 	}
 	return ST_CORRUPT;
 }
@@ -292,7 +339,7 @@ static enum st put_body(struct round *r, struct touched *t, struct err *err)
 {
 	bool orphan_before = t->had && t->before == 0, orphan = t->exists && t->count == 0;
 
-	if (t->exists && (!t->had || t->count != t->before)) {
+	if (t->exists && (!t->had || t->moved || t->count != t->before)) {
 		t->row.refs = t->count;
 		buf_clear(&r->scratch);
 		row_body_put(&r->scratch, &t->row);
@@ -356,6 +403,8 @@ enum st round_end(struct round *r, uint64_t applied, struct err *err)
 	if (st != ST_OK)
 		return st;
 	r->db->applied = applied;
+	for (uint32_t i = 0; i < r->nleft; i++)
+		pins_defer(r->db->pins, r->left[i].page, r->left[i].pages);
 	for (struct touched *t = r->all; t; t = t->all)
 		body_applied(r->db, t->id, t->count, !t->exists);
 	forget(r);

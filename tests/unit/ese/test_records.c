@@ -90,9 +90,54 @@ static void items_are_checked(void **state)
 				  "\1\0\0\0"
 				  "crc!"),
 		  1, ST_EOF },
+		{ "a body of one page beside the log",
+		  SPAN(HEAD("\1") "\6" ID "\1\0\0\0\0\0\0\0"
+				  "\1\0\0\0"
+				  "\1\0\0\0"
+				  "\5\0\0\0"
+				  "\1\0\0\0"
+				  "crc!"),
+		  1, ST_EOF },
+		{ "a move to two runs",
+		  SPAN(HEAD("\1") "\7" ID "\2\0\0\0"
+				  "\3\0\0\0"
+				  "\5\0\0\0"
+				  "\1\0\0\0"
+				  "\11\0\0\0"
+				  "\2\0\0\0"),
+		  1, ST_EOF },
+		{ "a move beside the log, then another item",
+		  SPAN(HEAD("\2") "\10" ID "\1\0\0\0"
+				  "\1\0\0\0"
+				  "\5\0\0\0"
+				  "\1\0\0\0"
+				  "\4" ID),
+		  2, ST_EOF },
+		{ "a move of an empty body", SPAN(HEAD("\1") "\7" ID "\0\0\0\0\0\0\0\0"), 1,
+		  ST_EOF },
+		{ "a move of body 0", SPAN(HEAD("\1") "\7\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"), 0,
+		  ST_CORRUPT },
+		{ "a move to fewer pages than said",
+		  SPAN(HEAD("\1") "\7" ID "\1\0\0\0"
+				  "\2\0\0\0"
+				  "\5\0\0\0"
+				  "\1\0\0\0"),
+		  0, ST_CORRUPT },
+		{ "a move with more runs than pages",
+		  SPAN(HEAD("\1") "\7" ID "\2\0\0\0"
+				  "\1\0\0\0"
+				  "\5\0\0\0"
+				  "\1\0\0\0"),
+		  0, ST_CORRUPT },
+		{ "a move beyond the last page there can be",
+		  SPAN(HEAD("\1") "\7" ID "\1\0\0\0"
+				  "\2\0\0\0"
+				  "\377\377\377\377"
+				  "\2\0\0\0"),
+		  0, ST_CORRUPT },
 		{ "fewer items than said", SPAN(HEAD("\2") "\2\1\0k"), 1, ST_CORRUPT },
 		{ "more bytes than items", SPAN(HEAD("\1") "\2\1\0k!"), 1, ST_CORRUPT },
-		{ "an unknown item", SPAN(HEAD("\1") "\6\1\0k"), 0, ST_CORRUPT },
+		{ "an unknown item", SPAN(HEAD("\1") "\11\1\0k"), 0, ST_CORRUPT },
 		{ "an empty key", SPAN(HEAD("\1") "\2\0\0"), 0, ST_CORRUPT },
 		{ "a key of the engine", SPAN(HEAD("\1") "\2\1\0\3"), 0, ST_CORRUPT },
 		{ "a key that is cut", SPAN(HEAD("\1") "\2\5\0k"), 0, ST_CORRUPT },
@@ -152,6 +197,31 @@ static void items_are_checked(void **state)
 	}
 }
 
+/* What is cut can't be read, wherever it is cut. */
+static void cut_items_are_noticed(void **state)
+{
+	const struct span whole[] = {
+		SPAN(HEAD("\1") "\6" ID "\1\0\0\0\0\0\0\0\1\0\0\0\1\0\0\0"
+				"\5\0\0\0\1\0\0\0crc!"),
+		SPAN(HEAD("\1") "\7" ID "\1\0\0\0\1\0\0\0\5\0\0\0\1\0\0\0"),
+		SPAN(HEAD("\1") "\10" ID "\1\0\0\0\1\0\0\0\5\0\0\0\1\0\0\0"),
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(whole) / sizeof(*whole); i++) {
+		struct items items;
+		struct item it;
+
+		for (size_t n = REC_COMMIT_HEAD; n < whole[i].len; n++) {
+			assert_int_equal(items_open(span_cut(whole[i], n), &items), ST_OK);
+			assert_int_equal(items_next(&items, &it), ST_CORRUPT);
+		}
+		assert_int_equal(items_open(whole[i], &items), ST_OK);
+		assert_int_equal(items_next(&items, &it), ST_OK);
+		assert_int_equal(items_next(&items, &it), ST_EOF);
+	}
+}
+
 static void body_rows_come_back_and_damage_is_noticed(void **state)
 {
 	char runs[16], crcs[12];
@@ -200,6 +270,7 @@ int main(void)
 		cmocka_unit_test(a_record_comes_back_whole),
 		cmocka_unit_test(every_flipped_bit_and_every_cut_is_noticed),
 		cmocka_unit_test(items_are_checked),
+		cmocka_unit_test(cut_items_are_noticed),
 		cmocka_unit_test(body_rows_come_back_and_damage_is_noticed),
 		cmocka_unit_test(keys_of_rows_sort_as_their_numbers),
 	};
