@@ -22,6 +22,7 @@
 #define ESE_KEY_MAX      1024u
 #define ESE_VALUE_MAX    (4u * 1024 * 1024)
 #define ESE_BODY_MAX     (4ull * 1024 * 1024 * 1024)
+#define ESE_NAME_MAX     200u
 #define ESE_USER_KEY_MIN 0x10u /* first byte of a row key; smaller ones are the engine's */
 
 struct ese;    /* a storage group */
@@ -49,18 +50,75 @@ struct ese_options {
 				      * allows it, else 1; 1 RWF_DSYNC; 2 fdatasync */
 };
 
-/* Open the group in `dir` (made when absent), recover every database of it.  ST_CORRUPT names the
- * file and position; nothing was changed then beyond completing what the log holds. */
+/* Open the group in `dir` (made when absent) and recover its databases, each on its own: one that can't be opened
+ * or replayed is failed (ese_db_info says why), and the others come up.  ST_CORRUPT names the file and
+ * position: the log itself or the checkpoint is damaged; nothing was changed then beyond completing what
+ * the log holds.  ST_BUSY: open in another process; ST_BAD: another format, or wrong options. */
 enum st ese_open(const char *dir, const struct ese_options *o, struct ese **out, struct err *err);
 /* Finish what is queued, checkpoint, close: the next open replays nothing. */
 void ese_close(struct ese *g);
 
-/* Open a database of the group by name ("mailbox/default"); create: make it when absent.
- * The pointer lives until ese_close. */
+/* ---- databases: life.c; docs/crash-states.md, "The life of a database" ---- */
+
+enum ese_state {
+	ESE_UP = 1, /* open for work */
+	ESE_DOWN,   /* closed by order, clean; stays so over restarts */
+	ESE_FAILED, /* could not be opened or replayed, or its files are missing: see the reason */
+};
+
+/* A database of the group by name ("mailbox/default"); create: make it when there is none.  The pointer
+ * lives until ese_close, whatever becomes of the database.  ST_OK: it is up.  ST_GONE: it is there, *out is
+ * set, but it is down or failed, as the text says.  ST_NOTFOUND, ST_BAD (the name), ST_NOSPACE, ST_TOOBIG (a
+ * group has at most ESE_DATABASES), ST_IO: *out is not set.
+ *
+ * On a database that is not up every call below gives ST_GONE, ese_pin gives 0 (which ese_unpin takes) and
+ * ese_db_stream_fd gives -1. */
+#define ESE_DATABASES 128u
 enum st ese_db_open(struct ese *g, const char *name, bool create, struct ese_db **out,
 		    struct err *err);
+
+/* The calls that follow change a database's life.  They wait for each other and for the disk: not on a
+ * loop thread, not in a callback of the engine.
+ *
+ * Close it in order: what is queued of it is applied, its files are flushed and its header says clean.
+ * The caller guarantees that no call of it is running and no value of it is held; batches, bodies, iterators
+ * and pins are counted.  ST_OK (also when it was down); ST_BUSY: one of those is there, nothing was changed;
+ * ST_GONE: it is failed; ST_IO: its files could not be written (it is failed now) or the group is broken. */
+enum st ese_db_dismount(struct ese_db *db, struct err *err);
+/* Open it.  A clean one at once; a failed one, whose files were mended or put back, replays from its
+ * position.  One that was moved here is taken in.  ST_OK (also when it was up); anything else: it is
+ * failed for the reason given (one that was down and whose files are whole stays down). */
+enum st ese_db_mount(struct ese_db *db, struct err *err);
+/* Delete it for good, whatever its state; as ese_db_dismount first when it is up.  The pointer stays valid,
+ * all calls give ST_GONE, and the name may be used for a new one. */
+enum st ese_db_remove(struct ese_db *db, struct err *err);
+/* Move its files into `to` (another open group on the same file system, or its own for another name) under `name`, and
+ * take it in there: *out is the database there, up.  It must be down.  ST_EXISTS: the name is taken there; ST_GONE:
+ * it is not down; ST_BAD: the name, or another file system; ST_IO.  A crash or a failure in between leaves it down in one of the two
+ * groups (the next call, or ese_db_mount, goes on from there). */
+enum st ese_db_move(struct ese_db *db, struct ese *to, const char *name, struct ese_db **out,
+		    struct err *err);
+
+struct ese_db_info {
+	char name[ESE_NAME_MAX + 1];
+	uint64_t id, created; /* 0: its header could not be read */
+	enum ese_state state;
+	char reason[256]; /* failed, or down for another reason than an order; else "" */
+	uint64_t
+		position; /* everything of it before is in its files: log files are kept for it from there
+			     * on, unless it is down; 0: all that there are */
+	bool holds_log;
+	/* as of now, or when it was last up */
+	uint64_t stm_bytes, row_bytes, bodies, pages_total, pages_free, pages_reserved, pins;
+};
+/* Any thread, never waits for the disk. */
+void ese_db_info(struct ese_db *db, struct ese_db_info *out);
+/* The databases of the group, in the order of their names; at most `max` into out[]; returns how many there are. */
+unsigned ese_db_list(struct ese *g, struct ese_db **out, unsigned max);
+
+/* Random, fixed at creation, the same for the life of the database. */
 uint64_t ese_db_id(const struct ese_db *db); /* random, fixed at creation */
-/* A read-only descriptor of the streaming file, owned by the engine. */
+/* A read-only descriptor of the streaming file, owned by the engine: valid while the database is up. */
 int ese_db_stream_fd(const struct ese_db *db);
 
 /* ---- reading rows (what has been applied) ---- */
@@ -150,8 +208,10 @@ enum st ese_checkpoint(struct ese *g, struct err *err);
 
 struct ese_stats {
 	uint64_t commits, log_bytes, log_syncs, log_position, applied_position, checkpoint_position;
-	uint64_t bodies, pages_total, pages_free, pages_reserved, pins, queue_bytes;
+	uint64_t bodies, pages_total, pages_free, pages_reserved, pins,
+		queue_bytes; /* of all that are up */
 	uint64_t recovered_records, recovery_ns;
+	uint64_t databases, databases_up, databases_failed;
 	bool refusing; /* disk nearly full: new work is refused */
 };
 void ese_stats(struct ese *g, struct ese_stats *out);

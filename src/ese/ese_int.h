@@ -19,7 +19,6 @@
 #include <stdatomic.h>
 
 #define ESE_FORMAT    1u
-#define ESE_NAME_MAX  200u
 #define BODY_TABLE    1024u      /* hash lists of bodies that somebody holds */
 #define ID_GAP        65536u     /* body ids left out at each opening */
 #define RESERVE_CHECK (1u << 20) /* bytes taken between two looks at the free space */
