@@ -2,6 +2,7 @@
 #   make        build everything into build/
 #   make run    install what is needed, build, start a demo server in the foreground
 #   make test   install what is needed, run every check and test
+#   make nightly  the crash and kill tests with many more rounds
 #   make bench  install what is needed, measure against the named peers
 #   make format rewrite the sources in the house style
 BUILD ?= build
@@ -20,6 +21,10 @@ test: tools-build
 	@tools/install test
 	@tools/test
 
+nightly: tools-build
+	@tools/install test
+	@tools/test nightly
+
 bench: all
 	@tools/install test bench
 	@bench/run
@@ -30,4 +35,4 @@ format:
 clean:
 	rm -rf build build-*
 
-.PHONY: all tools-build run test bench format clean
+.PHONY: all tools-build run test nightly bench format clean

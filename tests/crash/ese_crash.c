@@ -1,8 +1,6 @@
 /* ese_crash.c - the engine dies at every operation, and a model says what must be there afterwards.
  *
- *	ese_crash work DIR SEED BATCHES ACKS     run the workload (under powercut.so)
- *	ese_crash check DIR SEED BATCHES ACKS    open what is left and compare it with the model
- *	ese_crash drive LIB [--full] [--seed N] [--jobs N]
+ *	ese_crash drive LIB ...      (drive.h)
  *
  * The workload is made from the seed: batch t puts and deletes rows, writes, links and unlinks bodies, and
  * always sets the row "seq" to t, so that what is found after a crash says which batch was the last. The
@@ -22,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "powercut.h"
+#include "drive.h"
 
 #define ROWS   32u
 #define SLOTS  16u
@@ -178,6 +176,7 @@ static void row_key(char out[8], char kind, uint32_t n)
 struct worker {
 	const char *dir;
 	uint64_t seed, batches;
+	bool working;
 	struct acks *acks;
 	struct ese *g;
 	struct ese_db *db;
@@ -191,14 +190,24 @@ static struct worker *self;
 
 static void die(const char *what, const struct err *err)
 {
-	fprintf(stderr, "%s: %s\n", what, err->text);
-	exit(2);
+	fprintf(stderr, "ended: %s: %s\n", what, err->text);
+	_exit(WORK_ENDED); /* other threads run */
 }
 
 static void on_broken(void *arg, const struct err *why)
 {
 	(void)arg;
 	die("broken", why);
+}
+
+/* While it works an operation may fail, and it gives up; the check has no faults to hide behind. */
+static void need(const struct worker *w, enum st st, const char *what, const struct err *err)
+{
+	if (st == ST_OK)
+		return;
+	if (!w->working)
+		violation("%s: %s", what, err->text);
+	die(what, err);
 }
 
 static void open_group(struct worker *w)
@@ -209,10 +218,8 @@ static void open_group(struct worker *w)
 				 .broken = on_broken };
 	struct err err = { 0 };
 
-	if (ese_open(w->dir, &o, &w->g, &err) != ST_OK)
-		violation("open: %s", err.text);
-	if (ese_db_open(w->g, "mailbox/one", true, &w->db, &err) != ST_OK)
-		violation("open database: %s", err.text);
+	need(w, ese_open(w->dir, &o, &w->g, &err), "open", &err);
+	need(w, ese_db_open(w->g, "mailbox/one", true, &w->db, &err), "open database", &err);
 }
 
 /* `t` may be a number to be acknowledged or 0 for a batch that counts for nothing. */
@@ -540,255 +547,30 @@ static int check(struct worker *w)
 	return 0;
 }
 
-/* ---- the drive ---- */
-
-struct drive {
-	const char *lib, *program;
-	char base[64];
-	bool full;
-	uint64_t seed, batches, operations;
-	unsigned jobs;
-};
-
-struct tally {
-	_Atomic uint64_t cuts, second_cuts, completed, violations;
-};
-
-struct cut {
-	uint64_t at, seed;
-	const char *mode;
-};
-
-static int run_child(const struct drive *d, const char *verb, const char *dir, const char *acks,
-		     const struct cut *c)
-{
-	char seed[32], batches[32], text[32], report[160];
-	pid_t pid;
-	int status;
-
-	snprintf(seed, sizeof(seed), "%llu", (unsigned long long)d->seed);
-	snprintf(batches, sizeof(batches), "%llu", (unsigned long long)d->batches);
-	pid = fork();
-	if (pid == 0) {
-		if (c) {
-			snprintf(report, sizeof(report), "%s.report", dir);
-			setenv("LD_PRELOAD", d->lib, 1);
-			setenv("POWERCUT_ROOT", dir, 1);
-			setenv("POWERCUT_MODE", c->mode, 1);
-			setenv("POWERCUT_REPORT", report, 1);
-			snprintf(text, sizeof(text), "%llu", (unsigned long long)c->at);
-			setenv("POWERCUT_AT", text, 1);
-			snprintf(text, sizeof(text), "%llu", (unsigned long long)c->seed);
-			setenv("POWERCUT_SEED", text, 1);
-		}
-		execl(d->program, d->program, verb, dir, seed, batches, acks, (char *)NULL);
-		_exit(127);
-	}
-	if (pid < 0 || waitpid(pid, &status, 0) < 0)
-		return -1;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
-static void show_report(const char *dir, const char *what, const struct cut *c, int status)
-{
-	char path[160], line[256] = "";
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s.report", dir);
-	f = fopen(path, "r");
-	if (f) {
-		if (!fgets(line, sizeof(line), f))
-			line[0] = '\0';
-		fclose(f);
-	}
-	fprintf(stderr, "%s: status %d after a cut at %llu, mode %s, seed %llu: %s\n", what, status,
-		(unsigned long long)c->at, c->mode, (unsigned long long)c->seed, line);
-}
-
-static void fresh(const char *dir, const char *acks)
-{
-	char cmd[512];
-	int fd;
-
-	snprintf(cmd, sizeof(cmd), "rm -rf '%s' '%s'; mkdir '%s'", dir, acks, dir);
-	if (system(cmd) != 0)
-		exit(2);
-	fd = open(acks, O_RDWR | O_CREAT, 0600);
-	if (fd < 0 || ftruncate(fd, sizeof(struct acks)) < 0)
-		exit(2);
-	close(fd);
-}
-
-/* One life: work until the cut, perhaps a second cut while it recovers, then the check. */
-static void one(const struct drive *d, const struct cut *c, const char *dir, struct tally *t)
-{
-	struct cut second = { .at = 1 + (c->at * 31 + c->seed) % 90,
-			      .seed = c->seed + 1,
-			      .mode = c->mode };
-	char acks[128];
-	int status;
-
-	snprintf(acks, sizeof(acks), "%s.acks", dir);
-	fresh(dir, acks);
-	status = run_child(d, "work", dir, acks, c);
-	if (status == 0)
-		t->completed++;
-	else if (status == POWERCUT_EXIT)
-		t->cuts++;
-	else {
-		show_report(dir, "work", c, status);
-		t->violations++;
-		return;
-	}
-	if (c->at % 3 == 0) {
-		status = run_child(d, "check", dir, acks, &second);
-		if (status == POWERCUT_EXIT) {
-			t->second_cuts++;
-		} else if (status != 0) {
-			show_report(dir, "check under a second cut", c, status);
-			t->violations++;
-			return;
-		}
-	}
-	status = run_child(d, "check", dir, acks, NULL);
-	if (status != 0) {
-		show_report(dir, "check", c, status);
-		t->violations++;
-	}
-}
-
-static void job(const struct drive *d, unsigned number, struct tally *t)
-{
-	static const char *const modes[] = { "tear", "lose", "tear", "keep" };
-	unsigned rounds = d->full ? 4 : 1;
-	char dir[96];
-
-	snprintf(dir, sizeof(dir), "%s/%u", d->base, number);
-	for (unsigned round = 0; round < rounds; round++)
-		for (uint64_t n = 1 + number; n <= d->operations; n += d->jobs) {
-			struct cut c = { .at = n,
-					 .seed = d->seed + n * 17 + round,
-					 .mode = modes[(n + round) % 4] };
-
-			one(d, &c, dir, t);
-			if (t->violations > 5)
-				return;
-		}
-}
-
-static uint64_t count_operations(const struct drive *d)
-{
-	struct cut never = { .at = 0, .seed = 1, .mode = "keep" };
-	unsigned long long n = 0;
-	char dir[96], acks[128], report[128];
-	FILE *f;
-
-	snprintf(dir, sizeof(dir), "%s/count", d->base);
-	snprintf(acks, sizeof(acks), "%s.acks", dir);
-	snprintf(report, sizeof(report), "%s.report", dir);
-	fresh(dir, acks);
-	if (run_child(d, "work", dir, acks, &never) != 0 ||
-	    run_child(d, "check", dir, acks, NULL) != 0) {
-		fprintf(stderr, "the workload does not run through\n");
-		exit(1);
-	}
-	f = fopen(report, "r");
-	if (!f || fscanf(f, "%llu", &n) != 1) {
-		fprintf(stderr, "no report from %s: was it preloaded?\n", d->lib);
-		exit(1);
-	}
-	fclose(f);
-	return n;
-}
-
-static double seconds(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
-static int drive(struct drive *d)
-{
-	struct tally *t =
-		mmap(NULL, sizeof(*t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	const char *tmp = getenv("TMPDIR");
-	double began = seconds();
-	char cmd[128];
-
-	if (t == MAP_FAILED)
-		return 2;
-	snprintf(d->base, sizeof(d->base), "%.32s/ese-crash-XXXXXX", tmp ? tmp : "/tmp");
-	if (!mkdtemp(d->base))
-		return 2;
-	/* Threads make the count vary: a few more, which then run through. */
-	d->operations = count_operations(d) + 10;
-	for (unsigned i = 0; i < d->jobs; i++)
-		if (fork() == 0) {
-			job(d, i, t);
-			_exit(0);
-		}
-	while (wait(NULL) > 0)
-		;
-	printf("seed %llu: %llu operations, %llu cuts (%llu again while recovering), "
-	       "%llu ran through, %llu violations, %.0f s\n",
-	       (unsigned long long)d->seed, (unsigned long long)d->operations,
-	       (unsigned long long)t->cuts, (unsigned long long)t->second_cuts,
-	       (unsigned long long)t->completed, (unsigned long long)t->violations,
-	       seconds() - began);
-	if (t->violations)
-		printf("what is left is in %s\n", d->base);
-	snprintf(cmd, sizeof(cmd), "rm -rf '%s'", d->base);
-	if (!t->violations && system(cmd) != 0)
-		return 2;
-	return t->violations ? 1 : 0;
-}
-
-static int drive_main(int argc, char **argv)
-{
-	struct drive d = {
-		.lib = argv[2], .program = argv[0], .seed = 1, .batches = 60, .jobs = 2
-	};
-
-	for (int i = 3; i < argc; i++) {
-		if (strcmp(argv[i], "--full") == 0)
-			d.full = true;
-		else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
-			d.seed = strtoull(argv[++i], NULL, 10);
-		else if (strcmp(argv[i], "--jobs") == 0 && i + 1 < argc)
-			d.jobs = (unsigned)strtoul(argv[++i], NULL, 10);
-		else if (strcmp(argv[i], "--batches") == 0 && i + 1 < argc)
-			d.batches = strtoull(argv[++i], NULL, 10);
-		else
-			return 2;
-	}
-	return drive(&d);
-}
-
 int main(int argc, char **argv)
 {
-	struct worker w = { 0 };
-	int fd;
+	static const struct workload ese = {
+		.name = "ese",
+		.acks = sizeof(struct acks),
+		.seeds = 1,
+		.full = 4,
+		.recovery = 90,
+		.usage = "",
+	};
+	struct worker w = { .batches = 60 };
 
-	if (argc >= 3 && strcmp(argv[1], "drive") == 0)
-		return drive_main(argc, argv);
-	if (argc != 6) {
-		fprintf(stderr, "usage: ese_crash drive LIB [--full] [--seed N] [--jobs N] "
-				"[--batches N]\n");
-		return 2;
+	if (argc >= 2 && strcmp(argv[1], "drive") == 0)
+		return drive_main(&ese, argc, argv);
+	if (argc != 5) {
+		fprintf(stderr, "usage: ese_crash work|check DIR ACKS SEED, or drive ...\n");
+		return 1;
 	}
 	w.dir = argv[2];
-	w.seed = strtoull(argv[3], NULL, 10);
-	w.batches = strtoull(argv[4], NULL, 10);
+	w.acks = drive_acks(argv[3], sizeof(*w.acks));
+	w.seed = strtoull(argv[4], NULL, 10);
 	pthread_mutex_init(&w.lock, NULL);
 	pthread_cond_init(&w.cond, NULL);
-	fd = open(argv[5], O_RDWR);
-	if (fd < 0)
-		return 2;
-	w.acks = mmap(NULL, sizeof(*w.acks), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (w.acks == MAP_FAILED)
-		return 2;
 	self = &w;
-	return strcmp(argv[1], "work") == 0 ? work(&w) : check(&w);
+	w.working = strcmp(argv[1], "work") == 0;
+	return w.working ? work(&w) : check(&w);
 }

@@ -29,6 +29,9 @@ static const char *root, *mode, *report;
 static size_t root_len;
 static uint64_t cut_at, seed, count;
 
+/* Instead of a power cut: the n-th operation fails once, and the process goes on. */
+static enum fault { NO_FAULT, WRITE_EIO, WRITE_ENOSPC, WRITE_SHORT, READ_EIO } fault;
+
 enum fd_kind { FD_OTHER, FD_FILE, FD_DSYNC, FD_DIR };
 static unsigned char fds[FDS_MAX];
 
@@ -44,6 +47,11 @@ __attribute__((constructor)) static void begin(void)
 	seed = s ? strtoull(s, NULL, 10) : 1;
 	if (!mode)
 		mode = "tear";
+	fault = strcmp(mode, "eio") == 0      ? WRITE_EIO
+		: strcmp(mode, "enospc") == 0 ? WRITE_ENOSPC
+		: strcmp(mode, "short") == 0  ? WRITE_SHORT
+		: strcmp(mode, "read") == 0   ? READ_EIO
+					      : NO_FAULT;
 }
 
 static void write_report(const char *what, const char *path)
@@ -64,7 +72,7 @@ static void write_report(const char *what, const char *path)
 
 __attribute__((destructor)) static void end(void)
 {
-	if (root)
+	if (root && !(fault && count >= cut_at && cut_at))
 		write_report("end", NULL);
 }
 
@@ -124,7 +132,7 @@ static void tick(const char *what, int fd, const char *path)
 {
 	char of_fd[4096];
 
-	if (++count != cut_at)
+	if (fault || ++count != cut_at)
 		return;
 	if (fd >= 0) {
 		path_of_fd(fd, of_fd);
@@ -134,6 +142,38 @@ static void tick(const char *what, int fd, const char *path)
 	freeze_others();
 	model_cut(seed, mode);
 	_exit(POWERCUT_EXIT);
+}
+
+/* RocksDB's diary, which nothing depends on; Debian's build ends the process by an assertion when a write to it fails. */
+static bool is_diary(int fd)
+{
+	char path[4096];
+	const char *name;
+
+	path_of_fd(fd, path);
+	name = strrchr(path, '/');
+	return name && strcmp(name, "/LOG") == 0;
+}
+
+/* Counted, when faults are asked for instead of cuts; true: this is the one, errno says how it fails. */
+static bool fails(bool read, const char *what, int fd, const char *path)
+{
+	char of_fd[4096];
+	bool now;
+
+	if (fault == NO_FAULT || read != (fault == READ_EIO) || (fd >= 0 && is_diary(fd)))
+		return false;
+	pthread_mutex_lock(&lock);
+	now = ++count == cut_at;
+	if (now && fd >= 0) {
+		path_of_fd(fd, of_fd);
+		path = of_fd;
+	}
+	if (now)
+		write_report(what, path);
+	pthread_mutex_unlock(&lock);
+	errno = fault == WRITE_ENOSPC ? ENOSPC : EIO;
+	return now;
 }
 
 static unsigned char kind_of(int fd)
@@ -238,6 +278,10 @@ static int do_open(int dirfd, const char *path, int flags, mode_t m)
 			note_open(fd, flags);
 		return fd;
 	}
+	if (fails(false, "open", -1, path)) {
+		leave(&p);
+		return -1;
+	}
 	pthread_mutex_lock(&lock);
 	created = !is_there(&p);
 	emptied = !created && (flags & O_TRUNC);
@@ -337,6 +381,46 @@ WATCHED int close(int fd)
 	return (int)syscall(SYS_close, fd);
 }
 
+/* ---- reading: only to let it fail ---- */
+
+static bool read_fails(int fd)
+{
+	return fault == READ_EIO && kind_of(fd) != FD_OTHER && fails(true, "read", fd, NULL);
+}
+
+WATCHED ssize_t pread(int fd, void *at, size_t len, off_t off)
+{
+	return read_fails(fd) ? -1 : real_pread(fd, at, len, off);
+}
+
+WATCHED ssize_t pread64(int fd, void *at, size_t len, off64_t off)
+{
+	return pread(fd, at, len, off);
+}
+
+WATCHED ssize_t __pread64_chk(int fd, void *at, size_t len, off64_t off, size_t room);
+WATCHED ssize_t __pread64_chk(int fd, void *at, size_t len, off64_t off, size_t room)
+{
+	return len > room ? (abort(), -1) : pread(fd, at, len, off);
+}
+
+WATCHED ssize_t __pread_chk(int fd, void *at, size_t len, off_t off, size_t room);
+WATCHED ssize_t __pread_chk(int fd, void *at, size_t len, off_t off, size_t room)
+{
+	return __pread64_chk(fd, at, len, off, room);
+}
+
+WATCHED ssize_t read(int fd, void *at, size_t len)
+{
+	return read_fails(fd) ? -1 : syscall(SYS_read, fd, at, len);
+}
+
+WATCHED ssize_t __read_chk(int fd, void *at, size_t len, size_t room);
+WATCHED ssize_t __read_chk(int fd, void *at, size_t len, size_t room)
+{
+	return len > room ? (abort(), -1) : read(fd, at, len);
+}
+
 /* ---- writing ---- */
 
 ssize_t real_pread(int fd, void *at, size_t len, off_t off)
@@ -354,6 +438,11 @@ static ssize_t do_pwrite(int fd, const void *at, size_t len, uint64_t off, bool 
 	struct file *f;
 	ssize_t n;
 
+	if (fails(false, "write", fd, NULL)) {
+		if (fault != WRITE_SHORT || len < 2)
+			return -1;
+		len /= 2;
+	}
 	pthread_mutex_lock(&lock);
 	f = model_file(fd);
 	/* In the model it is not durable before it is over. */
@@ -482,6 +571,8 @@ WATCHED int ftruncate(int fd, off_t len)
 
 	if (kind_of(fd) == FD_OTHER)
 		return (int)syscall(SYS_ftruncate, fd, len);
+	if (fails(false, "truncate", fd, NULL))
+		return -1;
 	pthread_mutex_lock(&lock);
 	resized(fd, "truncate", (uint64_t)len);
 	r = (int)syscall(SYS_ftruncate, fd, len);
@@ -494,13 +585,37 @@ WATCHED int ftruncate64(int fd, off64_t len)
 	return ftruncate(fd, len);
 }
 
-/* Only its effect on the length is modelled. */
+/* A hole reads as zeros: in the model somebody wrote them. */
+static int punch(int fd, int how, off_t off, off_t len)
+{
+	char *zeros = calloc(1, (size_t)len);
+	struct file *f;
+	int r;
+
+	pthread_mutex_lock(&lock);
+	f = model_file(fd);
+	if (f && zeros)
+		model_write(f, zeros, (size_t)len, (uint64_t)off, false);
+	tick("punch", fd, NULL);
+	r = (int)syscall(SYS_fallocate, fd, how, off, len);
+	pthread_mutex_unlock(&lock);
+	free(zeros);
+	return r;
+}
+
+/* Of plain ones only the effect on the length is modelled. */
 WATCHED int fallocate(int fd, int how, off_t off, off_t len)
 {
 	struct stat st;
 	int r;
 
-	if (kind_of(fd) == FD_OTHER || how != 0)
+	if (kind_of(fd) == FD_OTHER)
+		return (int)syscall(SYS_fallocate, fd, how, off, len);
+	if (fails(false, "allocate", fd, NULL))
+		return -1;
+	if (how & FALLOC_FL_PUNCH_HOLE)
+		return punch(fd, how, off, len);
+	if (how != 0)
 		return (int)syscall(SYS_fallocate, fd, how, off, len);
 	pthread_mutex_lock(&lock);
 	if (fstat(fd, &st) == 0 && st.st_size < off + len)
@@ -533,6 +648,8 @@ static int do_sync(int fd, const char *what, long number)
 
 	if (k == FD_OTHER)
 		return (int)syscall(number, fd);
+	if (fails(false, what, fd, NULL))
+		return -1;
 	pthread_mutex_lock(&lock);
 	tick(what, fd, NULL);
 	if (k == FD_DIR)
@@ -566,6 +683,8 @@ static int do_setxattr(int fd, const char *name, const void *value, size_t len, 
 	struct file *f;
 	int r;
 
+	if (fails(false, "setxattr", fd, NULL))
+		return -1;
 	pthread_mutex_lock(&lock);
 	f = model_file(fd);
 	if (f)
@@ -623,6 +742,10 @@ static int do_unlink(int dirfd, const char *path, int flags)
 
 	if (!place_of(dirfd, path, &p))
 		return (int)syscall(SYS_unlinkat, dirfd, path, flags);
+	if (fails(false, "remove", -1, path)) {
+		leave(&p);
+		return -1;
+	}
 	pthread_mutex_lock(&lock);
 	if (is_there(&p) && !(flags & AT_REMOVEDIR))
 		model_name(NAME_REMOVE, p.dir, p.name, -1, NULL);
@@ -671,6 +794,11 @@ static int do_rename(int d1, const char *from, int d2, const char *to, unsigned 
 		leave(&a);
 		return (int)syscall(SYS_renameat2, d1, from, d2, to, flags);
 	}
+	if (fails(false, "rename", -1, to)) {
+		leave(&a);
+		leave(&b);
+		return -1;
+	}
 	pthread_mutex_lock(&lock);
 	model_name(NAME_RENAME, a.dir, a.name, b.dir, b.name);
 	r = (int)syscall(SYS_renameat2, a.dir, a.name, b.dir, b.name, flags);
@@ -705,6 +833,10 @@ static int do_link(int d1, const char *from, int d2, const char *to, int flags)
 
 	if (!place_of(d2, to, &p))
 		return (int)syscall(SYS_linkat, d1, from, d2, to, flags);
+	if (fails(false, "link", -1, to)) {
+		leave(&p);
+		return -1;
+	}
 	pthread_mutex_lock(&lock);
 	r = (int)syscall(SYS_linkat, d1, from, p.dir, p.name, flags);
 	if (r == 0)
@@ -732,6 +864,10 @@ static int do_mkdir(int dirfd, const char *path, mode_t m)
 
 	if (!place_of(dirfd, path, &p))
 		return (int)syscall(SYS_mkdirat, dirfd, path, m);
+	if (fails(false, "mkdir", -1, path)) {
+		leave(&p);
+		return -1;
+	}
 	pthread_mutex_lock(&lock);
 	r = (int)syscall(SYS_mkdirat, p.dir, p.name, m);
 	if (r == 0)

@@ -9,6 +9,8 @@
  *	POWERCUT_SEED    for the choices
  *	POWERCUT_MODE    lose: nothing unsynced is kept; keep: all of it; tear (default): some writes whole,
  *	                 some by 512-byte sectors, some not at all, and names up to some point in time
+ *	                 or, instead of a cut, the n-th operation fails once and the process goes on: eio, enospc,
+ *	                 short (a write takes half of its bytes), read (the n-th read fails; reads are counted then)
  *	POWERCUT_REPORT  a file (outside the folder) for one line at the end: operations, and where it was cut
  *
  * Counted: writes, truncations, extended attributes, creations, renames, links, removals, syncs.  The n-th one has begun when
@@ -16,7 +18,7 @@
  *
  * The model: fsync/fdatasync of a file makes its bytes, length and attributes durable, not its name; fsync of a folder
  * makes the names in it durable; a write through O_SYNC/O_DSYNC/RWF_DSYNC/RWF_SYNC is durable when it returns. Writes that are
- * not synced reach the disk in any subset; changes of names only in their order.  Real syncs are left out (the
+ * not synced reach the disk in any subset; changes of names only in their order; a punched hole is zeros written.  Real syncs are left out (the
  * machine stays up), which makes thousands of runs cheap. Not seen: mmap, io_uring, stdio. */
 #ifndef POWERCUT_H
 #define POWERCUT_H

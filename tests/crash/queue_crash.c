@@ -1,8 +1,6 @@
 /* queue_crash.c - the queue folder loses power at every operation; what was promised must be there afterwards.
  *
- *	queue_crash work DIR SEED ACKS     run the workload (under powercut.so)
- *	queue_crash check DIR SEED ACKS    open what is left, as a restart does, and compare
- *	queue_crash drive LIB [--full] [--seed N] [--jobs N]
+ *	queue_crash drive LIB ...      (drive.h)
  *
  * MESSAGES messages, WORKERS at a time; the seed says of each how large it is, whether its envelope fits into
  * attributes, whether it gets live properties, and its end: it stays, is removed, or is set aside.  ACKS is a
@@ -19,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "powercut.h"
+#include "drive.h"
 
 #define MESSAGES  12u
 #define WORKERS   3u
@@ -95,10 +93,17 @@ struct run {
 	bool found[MESSAGES];
 };
 
+static bool working;
+
+/* While it works an operation may fail, and it gives up; the check has no faults to hide behind. */
 static void need(enum st st, const struct err *err)
 {
-	if (st != ST_OK)
+	if (st == ST_OK)
+		return;
+	if (!working)
 		violation("%s", err->text);
+	fprintf(stderr, "ended: %s\n", err->text);
+	exit(WORK_ENDED);
 }
 
 /* ---- the work ---- */
@@ -277,9 +282,9 @@ static void check(void *arg)
 
 static int run(const char *verb, const char *dir, struct run *r)
 {
-	bool working = strcmp(verb, "work") == 0;
 	struct err err;
 
+	working = strcmp(verb, "work") == 0;
 	need(fsdriver_open(dir, &r->driver, &err), &err);
 	((struct fsdriver *)(void *)r->driver)->no_xattr = r->seed % 3 == 0;
 	need(loop_new("queue crash", &r->loop, &err), &err);
@@ -294,210 +299,25 @@ static int run(const char *verb, const char *dir, struct run *r)
 	return 0;
 }
 
-/* ---- the driver ---- */
-
-struct drive {
-	const char *program, *lib;
-	uint64_t seed, operations;
-	unsigned jobs;
-	bool full;
-	char base[64];
-};
-
-struct tally {
-	_Atomic uint64_t cuts, completed, violations;
-};
-
-struct cut {
-	uint64_t at, seed;
-	const char *mode;
-};
-
-static void set_number(const char *name, uint64_t n)
-{
-	char text[32];
-
-	snprintf(text, sizeof(text), "%llu", (unsigned long long)n);
-	setenv(name, text, 1);
-}
-
-static int run_child(const struct drive *d, const char *verb, const char *dir, const char *acks,
-		     uint64_t seed, const struct cut *cut)
-{
-	char number[32], report[96];
-	int status;
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		snprintf(number, sizeof(number), "%llu", (unsigned long long)seed);
-		snprintf(report, sizeof(report), "%s.report", dir);
-		if (cut) {
-			setenv("LD_PRELOAD", d->lib, 1);
-			setenv("POWERCUT_ROOT", dir, 1);
-			setenv("POWERCUT_MODE", cut->mode, 1);
-			setenv("POWERCUT_REPORT", report, 1);
-			set_number("POWERCUT_AT", cut->at);
-			set_number("POWERCUT_SEED", cut->seed);
-		}
-		execl(d->program, d->program, verb, dir, number, acks, (char *)NULL);
-		_exit(127);
-	}
-	if (pid < 0 || waitpid(pid, &status, 0) < 0)
-		return -1;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
-static void fresh(const char *dir, const char *acks)
-{
-	char command[256];
-	int fd;
-
-	snprintf(command, sizeof(command), "rm -rf '%s' '%s'; mkdir '%s'", dir, acks, dir);
-	if (system(command) != 0)
-		exit(2);
-	fd = open(acks, O_RDWR | O_CREAT, 0600);
-	if (fd < 0 || ftruncate(fd, sizeof(struct acks)) < 0)
-		exit(2);
-	close(fd);
-}
-
-/* Work until the cut; perhaps a second cut while the restart cleans up; then the check. */
-static void one(const struct drive *d, const struct cut *c, const char *dir, struct tally *t)
-{
-	struct cut second = { .at = 1 + c->at % 5, .seed = c->seed + 1, .mode = c->mode };
-	uint64_t seed = d->seed + c->at % 6;
-	char acks[96];
-	int status;
-
-	snprintf(acks, sizeof(acks), "%s.acks", dir);
-	fresh(dir, acks);
-	status = run_child(d, "work", dir, acks, seed, c);
-	if (status == POWERCUT_EXIT)
-		t->cuts++;
-	else
-		t->completed++;
-	if ((status == 0 || status == POWERCUT_EXIT) && c->at % 3 == 0)
-		(void)run_child(d, "check", dir, acks, seed, &second);
-	if (status == 0 || status == POWERCUT_EXIT)
-		status = run_child(d, "check", dir, acks, seed, NULL);
-	if (status != 0) {
-		fprintf(stderr, "status %d after a cut at %llu, mode %s, seeds %llu %llu, in %s\n",
-			status, (unsigned long long)c->at, c->mode, (unsigned long long)seed,
-			(unsigned long long)c->seed, dir);
-		t->violations++;
-	}
-}
-
-static void job(const struct drive *d, unsigned number, struct tally *t)
-{
-	static const char *const modes[] = { "tear", "lose", "tear", "keep" };
-	unsigned rounds = d->full ? 12 : 1;
-	char dir[80];
-
-	for (unsigned round = 0; round < rounds; round++)
-		for (uint64_t n = 1 + number; n <= d->operations; n += d->jobs) {
-			struct cut c = { .at = n,
-					 .seed = d->seed + n * 17 + round,
-					 .mode = modes[(n + round) % 4] };
-
-			snprintf(dir, sizeof(dir), "%s/%u", d->base, number);
-			one(d, &c, dir, t);
-			if (t->violations)
-				return;
-		}
-}
-
-static uint64_t count_operations(const struct drive *d)
-{
-	struct cut never = { .at = 0, .seed = 1, .mode = "keep" };
-	unsigned long long n = 0, most = 0;
-	char dir[80], acks[96], report[96];
-
-	snprintf(dir, sizeof(dir), "%s/count", d->base);
-	snprintf(acks, sizeof(acks), "%s.acks", dir);
-	snprintf(report, sizeof(report), "%s.report", dir);
-	for (uint64_t seed = d->seed; seed < d->seed + 6; seed++) {
-		FILE *f;
-
-		fresh(dir, acks);
-		if (run_child(d, "work", dir, acks, seed, &never) != 0 ||
-		    run_child(d, "check", dir, acks, seed, NULL) != 0)
-			violation("the workload does not run through");
-		f = fopen(report, "r");
-		if (!f || fscanf(f, "%llu", &n) != 1)
-			violation("no report from %s: was it preloaded?", d->lib);
-		fclose(f);
-		most = n > most ? n : most;
-	}
-	return most;
-}
-
-static int drive(struct drive *d)
-{
-	struct tally *t =
-		mmap(NULL, sizeof(*t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	const char *tmp = getenv("TMPDIR");
-	char command[128];
-
-	if (t == MAP_FAILED)
-		return 2;
-	snprintf(d->base, sizeof(d->base), "%.32s/queue-crash-XXXXXX", tmp ? tmp : "/tmp");
-	if (!mkdtemp(d->base))
-		return 2;
-	d->operations = count_operations(d);
-	for (unsigned i = 0; i < d->jobs; i++)
-		if (fork() == 0) {
-			job(d, i, t);
-			_exit(0);
-		}
-	while (wait(NULL) > 0)
-		;
-	printf("seed %llu: %llu operations, %llu cuts, %llu ran through, %llu violations\n",
-	       (unsigned long long)d->seed, (unsigned long long)d->operations,
-	       (unsigned long long)t->cuts, (unsigned long long)t->completed,
-	       (unsigned long long)t->violations);
-	snprintf(command, sizeof(command), "rm -rf '%s'", d->base);
-	if (t->violations)
-		printf("what is left is in %s\n", d->base);
-	else if (system(command) != 0)
-		return 2;
-	return t->violations ? 1 : 0;
-}
-
-static int drive_main(int argc, char **argv)
-{
-	struct drive d = { .lib = argv[2], .program = argv[0], .seed = 1, .jobs = 2 };
-
-	for (int i = 3; i < argc; i++) {
-		if (strcmp(argv[i], "--full") == 0)
-			d.full = true;
-		else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
-			d.seed = strtoull(argv[++i], NULL, 10);
-		else if (strcmp(argv[i], "--jobs") == 0 && i + 1 < argc)
-			d.jobs = (unsigned)strtoul(argv[++i], NULL, 10);
-		else
-			return 2;
-	}
-	return drive(&d);
-}
-
 int main(int argc, char **argv)
 {
+	static const struct workload queue = {
+		.name = "queue",
+		.acks = sizeof(struct acks),
+		.seeds = 6,
+		.full = 12,
+		.recovery = 5,
+		.usage = "",
+	};
 	struct run r = { 0 };
-	int fd;
 
-	if (argc >= 3 && strcmp(argv[1], "drive") == 0)
-		return drive_main(argc, argv);
+	if (argc >= 2 && strcmp(argv[1], "drive") == 0)
+		return drive_main(&queue, argc, argv);
 	if (argc != 5) {
-		fprintf(stderr, "usage: queue_crash drive LIB [--full] [--seed N] [--jobs N]\n");
-		return 2;
+		fprintf(stderr, "usage: queue_crash work|check DIR ACKS SEED, or drive ...\n");
+		return 1;
 	}
-	r.seed = strtoull(argv[3], NULL, 10);
-	fd = open(argv[4], O_RDWR);
-	if (fd < 0)
-		return 2;
-	r.acks = mmap(NULL, sizeof(*r.acks), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (r.acks == MAP_FAILED)
-		return 2;
+	r.acks = drive_acks(argv[3], sizeof(*r.acks));
+	r.seed = strtoull(argv[4], NULL, 10);
 	return run(argv[1], argv[2], &r);
 }
