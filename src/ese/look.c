@@ -120,8 +120,9 @@ static bool there(char path[SEG_PATH_MAX], const char *dir, const char *name, co
 	return n > 0 && n < SEG_PATH_MAX && access(path, F_OK) == 0;
 }
 
-enum st look_list(const char *dir, enum st (*fn)(void *arg, const struct look_entry *e, struct err *err),
-		  void *arg, struct err *err)
+enum st look_list(const char *dir,
+		  enum st (*fn)(void *arg, const struct look_entry *e, struct err *err), void *arg,
+		  struct err *err)
 {
 	struct names l = { .dir = dir };
 	enum st st = io_list(dir, take_entry, &l, err);

@@ -23,8 +23,9 @@ struct look_entry {
 	char edb[4096], stm[4096]; /* paths */
 	bool has_edb, has_stm;
 };
-enum st look_list(const char *dir, enum st (*fn)(void *arg, const struct look_entry *e, struct err *err),
-		  void *arg, struct err *err);
+enum st look_list(const char *dir,
+		  enum st (*fn)(void *arg, const struct look_entry *e, struct err *err), void *arg,
+		  struct err *err);
 
 /* `name` is for sentences.  edb: the folder of rows; stm: the streaming file, NULL where bodies are not asked for.
  *   ST_NOTFOUND  one of them is not there

@@ -93,8 +93,6 @@ void offline_tree_free(struct offline_tree *t); /* empty again */
 const struct offline_folder *offline_folder(const struct offline_tree *t, uint32_t number);
 /* INBOX in any case.  NULL: none. */
 const struct offline_folder *offline_folder_at(const struct offline_tree *t, struct span path);
-/* Into folders that are filled by hand: ascending order, paths. */
-void offline_tree_paths(struct offline_tree *t);
 
 /* ---- messages ---- */
 

@@ -92,6 +92,16 @@ struct span key_named(struct key *k, uint64_t mailbox, enum box_row kind, struct
 	return key_get(k);
 }
 
+bool key_box_read(struct span key, uint64_t *mailbox, unsigned *kind, struct span *rest)
+{
+	if (key.len < 10 || key.at[0] != SPACE_MAILBOX)
+		return false;
+	*mailbox = be64_get(key.at + 1);
+	*kind = (uint8_t)key.at[9];
+	*rest = span_skip(key, 10);
+	return true;
+}
+
 struct span key_after(struct key *k)
 {
 	/* No key begins with 0xff, so there is always a byte to count up. */

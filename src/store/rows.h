@@ -49,6 +49,8 @@ struct span key_message(struct key *k, uint64_t mailbox, enum box_row kind, uint
 struct span key_vanished(struct key *k, uint64_t mailbox, uint32_t folder, uint64_t cn);
 /* BOX_SUBSCRIBED and BOX_DELIVERED. */
 struct span key_named(struct key *k, uint64_t mailbox, enum box_row kind, struct span name);
+/* Take a mailbox's key apart: what is behind the kind is *rest.  false: no such key (the kind may be unknown). */
+bool key_box_read(struct span key, uint64_t *mailbox, unsigned *kind, struct span *rest);
 /* The first key behind all that begin with k: the end of a scan. */
 struct span key_after(struct key *k);
 /* The last 4 (8) bytes of a key as a number. */
