@@ -2,6 +2,7 @@
 
 #include "store/index.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 static enum st put_message(struct change *c, struct folder *f, const struct new_message *m,
@@ -12,6 +13,10 @@ static enum st put_message(struct change *c, struct folder *f, const struct new_
 
 	if (fig->uidnext == UINT32_MAX)
 		return fail(err, ST_NOSPACE, "the folder has given out all its UIDs");
+	if (m->uid) {
+		assert(m->uid >= fig->uidnext && m->uid < UINT32_MAX);
+		fig->uidnext = m->uid;
+	}
 	*e = (struct entry){ .uid = fig->uidnext++,
 			     .size = m->content->size,
 			     .date = m->date,

@@ -1,14 +1,13 @@
 /* drviis.c - the store driver, inbound half: a message from the queue folder into the store (seed
  * "Informationsspeichertreiber", incoming steps 3 to 9; docs/life-of-a-message.md).
  *
- * What fits on one request (EXIPC_BULK_MAX sections) is filled straight into shared memory and goes with
- * SMTP_DELIVER; what is larger goes through a virtual file (IFS_CREATE, IFS_WRITE ...) whose token goes with
- * SMTP_DELIVER.  The engine removes the queue file only after this answered, and the store forgets the
+ * The content is filled straight into shared memory (exifs/upload.h).  The engine removes the queue file only after this answered, and the store forgets the
  * message's guid only after that removal is durable.
  *
  * Sections are scarce (EXIPC_HEAP_SECTIONS for each pair of loops, shared with the sessions): a delivery
  * takes its share before it takes the first one, so that no two deliveries wait for each other's. */
 #include "base/crc32c.h"
+#include "exifs/upload.h"
 #include "transport/aq_private.h"
 
 #include <stdio.h>
@@ -17,8 +16,7 @@
 #define MAILBOXES_MAX  1000 /* of one request */
 #define SECTIONS_SHARE (EXIPC_HEAP_SECTIONS / 2)
 #define DELIVER_MS     60000 /* for the store to take a message; and one for each kilobyte */
-#define CLOSE_MS       1000
-#define HURRY_MS       3000 /* the same while a session waits; and one for each twenty */
+#define HURRY_MS       3000  /* the same while a session waits; and one for each twenty */
 
 struct share {
 	unsigned used;
@@ -29,17 +27,11 @@ struct store_driver {
 	struct share shares[EXIPC_LOOPS_MAX];
 };
 
-/* One body under way to the store. */
-struct upload {
+/* One message under way to the store. */
+struct delivery {
+	struct upload body;
 	struct aq_msg *m;
-	struct exipc_chan *chan;
-	unsigned loop;
-	int64_t deadline; /* of everything */
-	struct exipc_section sections[EXIPC_BULK_MAX];
-	uint32_t used[EXIPC_BULK_MAX];
-	unsigned n;     /* sections held */
-	uint64_t token; /* of the virtual file, 0: none */
-	uint64_t at;    /* next octet of the content */
+	uint64_t at; /* next octet of the content */
 	uint32_t crc;
 };
 
@@ -69,108 +61,40 @@ static void share_put(struct share *s, unsigned n)
 
 /* ---- the body ---- */
 
-static enum st next_section(struct upload *u, struct err *err)
-{
-	enum st st = exipc_section_get(u->chan, u->loop, u->deadline, &u->sections[u->n], err);
-
-	if (st == ST_OK)
-		u->used[u->n++] = 0;
-	return st;
-}
-
-static void drop_sections(struct upload *u)
-{
-	while (u->n)
-		exipc_section_put(u->chan, &u->sections[--u->n]);
-}
-
-static void attach(struct upload *u, struct wire_msg *w)
-{
-	for (unsigned i = 0; i < u->n; i++) {
-		w->sections[i] = u->sections[i];
-		w->used[i] = u->used[i];
-	}
-	w->nsections = u->n;
-	u->n = 0; /* they belong to the call, whatever it comes to */
-}
-
-/* Steps 3 and 4: a new virtual file in the store, and what is gathered goes into it. */
-static enum st flush(struct upload *u, struct err *err)
-{
-	struct wire_answer a;
-	struct wire_msg w;
-	enum st st = ST_OK;
-
-	if (!u->token) {
-		wire_begin(&w, 0);
-		w.deadline = u->deadline;
-		st = wire_send(&w, u->chan, u->loop, WIRE_IFS_CREATE, &a, err);
-		u->token = st == ST_OK ? plist_u64(&a.list, PR_BODY_TOKEN, 0) : 0;
-		wire_answer_free(&a);
-		if (st == ST_OK && !u->token)
-			st = fail(err, ST_IO, "the store gave no virtual file");
-	}
-	if (st != ST_OK)
-		return st;
-	wire_begin(&w, 1);
-	pw_u64(&w.w, PR_BODY_TOKEN, u->token);
-	attach(u, &w);
-	w.deadline = u->deadline;
-	st = wire_send(&w, u->chan, u->loop, WIRE_IFS_WRITE, &a, err);
-	wire_answer_free(&a);
-	return st;
-}
-
-/* Room in the last section, or in a new one. */
-static enum st room(struct upload *u, char **at, size_t *len, struct err *err)
-{
-	enum st st = ST_OK;
-
-	if (u->n == EXIPC_BULK_MAX && u->used[u->n - 1] == EXIPC_SECTION)
-		st = flush(u, err);
-	if (st == ST_OK && (u->n == 0 || u->used[u->n - 1] == EXIPC_SECTION))
-		st = next_section(u, err);
-	if (st != ST_OK)
-		return st;
-	*at = u->sections[u->n - 1].at + u->used[u->n - 1];
-	*len = EXIPC_SECTION - u->used[u->n - 1];
-	return ST_OK;
-}
-
 /* RFC 5321 4.4: the final delivery puts the sender on top. */
-static enum st put_return_path(struct upload *u, struct err *err)
+static enum st put_return_path(struct delivery *d, struct err *err)
 {
 	char *at;
 	size_t len;
-	enum st st = room(u, &at, &len, err);
+	enum st st = upload_room(&d->body, &at, &len, err);
 
 	if (st == ST_OK)
-		u->used[0] += (uint32_t)snprintf(at, len, "Return-Path: <" SPAN_FMT ">\r\n",
-						 SPAN_ARG(u->m->env.sender));
+		upload_took(&d->body, (size_t)snprintf(at, len, "Return-Path: <" SPAN_FMT ">\r\n",
+						       SPAN_ARG(d->m->env.sender)));
 	return st;
 }
 
-static enum st put_content(struct upload *u, struct err *err)
+static enum st put_content(struct delivery *d, struct err *err)
 {
-	struct mailmsg *m = u->m->m;
-	uint64_t size = u->m->env.size;
+	struct mailmsg *m = d->m->m;
+	uint64_t size = d->m->env.size;
 
-	while (u->at < size) {
+	while (d->at < size) {
 		char *at;
 		size_t len, got;
-		enum st st = room(u, &at, &len, err);
+		enum st st = upload_room(&d->body, &at, &len, err);
 
 		if (st == ST_OK)
-			st = mailmsg_read(m, u->at, at, len, &got, err);
+			st = mailmsg_read(m, d->at, at, len, &got, err);
 		if (st == ST_OK && got == 0)
 			st = fail(err, ST_CORRUPT, "the content is shorter than when it came");
 		if (st != ST_OK)
 			return st;
-		u->crc = crc32c(u->crc, at, got);
-		u->used[u->n - 1] += (uint32_t)got;
-		u->at += got;
+		d->crc = crc32c(d->crc, at, got);
+		upload_took(&d->body, got);
+		d->at += got;
 	}
-	return u->crc == u->m->env.content_crc
+	return d->crc == d->m->env.content_crc
 		       ? ST_OK
 		       : fail(err, ST_CORRUPT, "the content is not what came: wrong checksum");
 }
@@ -234,44 +158,28 @@ static void put_mailboxes(struct pw *w, struct aq_rcpt **rcpts, size_t n)
 }
 
 /* Steps 5 to 9: hand over the body; the answer says what became of it in every mailbox. */
-static enum st deliver(struct upload *u, struct aq_rcpt **rcpts, size_t n, struct err *err)
+static enum st deliver(struct delivery *d, struct aq_rcpt **rcpts, size_t n, struct err *err)
 {
-	struct wire_answer a;
+	const struct upload *u = &d->body;
+	struct wire_answer a = { 0 };
 	struct wire_msg w;
-	enum st st = u->token && u->n ? flush(u, err) : ST_OK;
+	enum st st;
 
-	if (st != ST_OK)
-		return st;
 	wire_begin(&w, 4);
-	pw_span(&w.w, PR_MSG_GUID, span_of(u->m->env.guid, MAILMSG_GUID));
-	pw_u64(&w.w, PR_MESSAGE_DELIVERY_TIME, (uint64_t)u->m->env.arrival);
+	pw_span(&w.w, PR_MSG_GUID, span_of(d->m->env.guid, MAILMSG_GUID));
+	pw_u64(&w.w, PR_MESSAGE_DELIVERY_TIME, (uint64_t)d->m->env.arrival);
 	put_mailboxes(&w.w, rcpts, n);
-	if (u->token)
-		pw_u64(&w.w, PR_BODY_TOKEN, u->token);
-	u->token = 0; /* used up */
-	attach(u, &w);
+	st = upload_attach(&d->body, &w, err);
+	if (st != ST_OK) {
+		buf_free(&w.bytes);
+		return st;
+	}
 	w.deadline = u->deadline;
 	st = wire_send(&w, u->chan, u->loop, WIRE_SMTP_DELIVER, &a, err);
 	if (st == ST_OK)
-		take_statuses(u->m, &a.list, rcpts, n);
+		take_statuses(d->m, &a.list, rcpts, n);
 	wire_answer_free(&a);
 	return st;
-}
-
-static void give_up(struct upload *u)
-{
-	struct wire_answer a;
-	struct wire_msg w;
-	struct err ignored;
-
-	drop_sections(u);
-	if (!u->token)
-		return;
-	wire_begin(&w, 1);
-	pw_u64(&w.w, PR_BODY_TOKEN, u->token);
-	w.deadline = deadline_in_ms(CLOSE_MS); /* the store ends it by itself some time */
-	(void)!wire_send(&w, u->chan, u->loop, WIRE_IFS_CLOSE, &a, &ignored);
-	wire_answer_free(&a);
 }
 
 static int64_t deadline_for(const struct aq_msg *m)
@@ -281,27 +189,27 @@ static int64_t deadline_for(const struct aq_msg *m)
 	return deadline_in_ms(m->hurried ? HURRY_MS + kilobytes / 20 : DELIVER_MS + kilobytes);
 }
 
-static enum st deliver_batch(struct store_driver *d, struct aq_msg *m, struct aq_rcpt **rcpts,
+static enum st deliver_batch(struct store_driver *driver, struct aq_msg *m, struct aq_rcpt **rcpts,
 			     size_t n, struct err *err)
 {
-	struct upload u = { .m = m, .chan = m->aq->o.chan };
+	struct exipc_chan *chan = m->aq->o.chan;
+	unsigned loop = wire_loop(chan, rcpts[0]->mailbox_id);
 	uint64_t octets = sizeof("Return-Path: <>\r\n") - 1 + m->env.sender.len + m->env.size;
 	unsigned sections = sections_for(octets);
-	enum st st;
+	int64_t deadline = deadline_for(m);
+	struct delivery d = { .m = m };
+	enum st st = share_take(&driver->shares[loop], sections, deadline, err);
 
-	u.loop = wire_loop(u.chan, rcpts[0]->mailbox_id);
-	u.deadline = deadline_for(m);
-	st = share_take(&d->shares[u.loop], sections, u.deadline, err);
 	if (st != ST_OK)
 		return st;
-	st = put_return_path(&u, err);
+	upload_begin(&d.body, chan, loop, deadline);
+	st = put_return_path(&d, err);
 	if (st == ST_OK)
-		st = put_content(&u, err);
+		st = put_content(&d, err);
 	if (st == ST_OK)
-		st = deliver(&u, rcpts, n, err);
-	if (st != ST_OK)
-		give_up(&u);
-	share_put(&d->shares[u.loop], sections);
+		st = deliver(&d, rcpts, n, err);
+	upload_end(&d.body);
+	share_put(&driver->shares[loop], sections);
 	return st;
 }
 

@@ -3,17 +3,12 @@
  * What fits on one request rides on it (one round trip); what is larger is streamed into a virtual file
  * first.  Shared memory is taken only for octets that are here: however slowly a client sends, the piece under
  * way waits in the connection's own input buffer. */
+#include "exifs/upload.h"
 #include "inet/imap/session.h"
 
 #define PIECE (4 * EXIPC_SECTION) /* gathered before it is handed over */
 /* With the end of the command behind the last one. */
 _Static_assert(PIECE + 2 <= IMAP_INPUT_MAX, "the input buffer can hold a piece");
-
-struct upload {
-	struct wire_msg m; /* sections gathered for the next request */
-	uint64_t token;    /* of the virtual file; 0: none */
-	unsigned store_loop;
-};
 
 /* NOTFOUND before the client sends a large literal in vain. */
 static enum st check_folder(struct imap_session *s, struct err *err)
@@ -46,49 +41,6 @@ static void say_failure(struct imap_session *s, enum st st, const struct err *er
 		imap_no(s, st, err);
 }
 
-static void drop_sections(struct imap_session *s, struct upload *u)
-{
-	for (unsigned i = 0; i < u->m.nsections; i++)
-		exipc_section_put(s->base.loop->chan, &u->m.sections[i]);
-	u->m.nsections = 0;
-}
-
-/* They belong to the call from now on, whatever comes of it. */
-static void give_sections(struct upload *u, struct wire_msg *m)
-{
-	m->nsections = u->m.nsections;
-	for (unsigned i = 0; i < m->nsections; i++) {
-		m->sections[i] = u->m.sections[i];
-		m->used[i] = u->m.used[i];
-	}
-	u->m.nsections = 0;
-}
-
-/* Send the gathered sections into the virtual file, making it first. */
-static enum st flush_sections(struct imap_session *s, struct upload *u, struct err *err)
-{
-	struct exipc_chan *chan = s->base.loop->chan;
-	struct wire_answer a = { 0 };
-	struct wire_msg m;
-	enum st st = ST_OK;
-
-	if (!u->token) {
-		wire_begin(&m, 0);
-		st = wire_send(&m, chan, u->store_loop, WIRE_IFS_CREATE, &a, err);
-		if (st != ST_OK)
-			return st;
-		u->token = plist_u64(&a.list, PR_BODY_TOKEN, 0);
-		wire_answer_free(&a);
-	}
-	wire_begin(&m, 1);
-	pw_u64(&m.w, PR_BODY_TOKEN, u->token);
-	give_sections(u, &m);
-	st = wire_send(&m, chan, u->store_loop, WIRE_IFS_WRITE, &a, err);
-	if (st == ST_OK)
-		wire_answer_free(&a);
-	return st;
-}
-
 /* Wait until the connection has `want` octets. */
 static enum st await(struct imap_session *s, size_t want, struct err *err)
 {
@@ -105,27 +57,6 @@ static enum st await(struct imap_session *s, size_t want, struct err *err)
 	return ST_OK;
 }
 
-/* Move `len` octets that are here into sections. */
-static enum st take_piece(struct imap_session *s, struct upload *u, size_t len, struct err *err)
-{
-	struct exipc_chan *chan = s->base.loop->chan;
-
-	while (len > 0) {
-		uint32_t n = len < EXIPC_SECTION ? (uint32_t)len : EXIPC_SECTION;
-		struct exipc_section *section = &u->m.sections[u->m.nsections];
-		enum st st = exipc_section_get(chan, u->store_loop,
-					       deadline_in_ms(WIRE_DEADLINE_MS), section, err);
-
-		if (st != ST_OK)
-			return st;
-		memcpy(section->at, conn_input(s->base.conn).at, n);
-		conn_consume(s->base.conn, n);
-		u->m.used[u->m.nsections++] = n;
-		len -= n;
-	}
-	return ST_OK;
-}
-
 /* Read `left` octets; on failure *left says how many are still to come from the client.  The last piece is left in
  * the sections, and the client has said what comes behind it. */
 static enum st receive(struct imap_session *s, struct upload *u, uint64_t *left, struct err *err)
@@ -137,14 +68,14 @@ static enum st receive(struct imap_session *s, struct upload *u, uint64_t *left,
 		bool last = len == *left;
 
 		st = await(s, last ? len + 2 : len, err);
+		if (st == ST_OK)
+			st = upload_bytes(u, span_cut(conn_input(s->base.conn), len), err);
 		if (st == ST_OK) {
-			size_t before = conn_input(s->base.conn).len;
-
-			st = take_piece(s, u, len, err);
-			*left -= before - conn_input(s->base.conn).len;
+			conn_consume(s->base.conn, len);
+			*left -= len;
 		}
 		if (st == ST_OK && !last)
-			st = flush_sections(s, u, err);
+			st = upload_flush(u, err);
 	}
 	return st;
 }
@@ -163,10 +94,8 @@ static enum st commit(struct imap_session *s, struct upload *u, struct wire_answ
 {
 	const struct imap_append *c = &s->cmd->append;
 	struct wire_msg m;
-	enum st st = u->token && u->m.nsections ? flush_sections(s, u, err) : ST_OK;
+	enum st st;
 
-	if (st != ST_OK)
-		return st;
 	imap_ask_begin(s, &m, 5);
 	pw_span(&m.w, PR_FOLDER_PATH, c->mailbox);
 	pw_u32(&m.w, PR_IMAP_FLAGS, c->flags.system & MF_ALL);
@@ -174,27 +103,12 @@ static enum st commit(struct imap_session *s, struct upload *u, struct wire_answ
 		pw_mv_span(&m.w, PR_KEYWORDS, c->flags.keywords, c->flags.nkeywords);
 	if (c->has_date)
 		pw_u64(&m.w, PR_MESSAGE_DELIVERY_TIME, date_ns(c->date));
-	if (u->token) {
-		pw_u64(&m.w, PR_BODY_TOKEN, u->token);
-		u->token = 0; /* used up */
+	st = upload_attach(u, &m, err);
+	if (st != ST_OK) {
+		buf_free(&m.bytes);
+		return st;
 	}
-	give_sections(u, &m);
 	return imap_ask(s, &m, WIRE_IMAP_APPEND, a, err);
-}
-
-static void discard(struct imap_session *s, struct upload *u)
-{
-	struct wire_answer a = { 0 };
-	struct wire_msg m;
-	struct err err;
-
-	drop_sections(s, u);
-	if (!u->token)
-		return;
-	wire_begin(&m, 1);
-	pw_u64(&m.w, PR_BODY_TOKEN, u->token);
-	if (wire_send(&m, s->base.loop->chan, u->store_loop, WIRE_IFS_CLOSE, &a, &err) == ST_OK)
-		wire_answer_free(&a);
 }
 
 static void tell_appended(struct imap_session *s, const struct plist *answer)
@@ -235,7 +149,7 @@ static bool finish_line(struct imap_session *s)
 void imap_append_stream(struct imap_session *s)
 {
 	struct exipc_chan *chan = s->base.loop->chan;
-	struct upload u = { .store_loop = wire_loop(chan, s->logon.mailbox_id) };
+	struct upload u;
 	struct wire_answer a = { 0 };
 	uint64_t left = s->cmd->append.size;
 	struct err err = { 0 };
@@ -252,11 +166,12 @@ void imap_append_stream(struct imap_session *s)
 	if (s->cmd->append.sync)
 		buf_str(&s->out, "+ OK\r\n");
 	imap_out_all(s);
+	upload_begin(&u, chan, wire_loop(chan, s->logon.mailbox_id), 0);
 	st = receive(s, &u, &left, &err);
 	if (st == ST_OK && finish_line(s))
 		st = commit(s, &u, &a, &err);
 	else if (st == ST_OK) {
-		discard(s, &u);
+		upload_end(&u);
 		return;
 	}
 	if (st == ST_OK) {
@@ -266,6 +181,6 @@ void imap_append_stream(struct imap_session *s)
 			imap_bye(s, NULL, "The message is too long to be passed over");
 		say_failure(s, st, &err);
 	}
-	discard(s, &u);
+	upload_end(&u);
 	wire_answer_free(&a);
 }
