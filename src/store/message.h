@@ -11,7 +11,8 @@ struct new_message {
 	uint32_t flags;
 	uint64_t keywords; /* bits of the folder's table */
 	struct span guid;  /* 16 bytes, remembered as delivered; or absent */
-	uint32_t uid;      /* 0: the next one; else one that is not below it, and the next one follows it */
+	uint32_t
+		uid; /* 0: the next one; else one that is not below it, and the next one follows it */
 };
 
 /* Begin a change, put the message into it and commit it.  No park; folder_ready() must have been called
