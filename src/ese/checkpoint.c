@@ -163,6 +163,8 @@ enum st checkpoint_take(struct ese *g, uint32_t state, struct err *err)
 		if (st == ST_OK)
 			st = io_sync(db->fd, db->name, err);
 	}
+	if (st == ST_OK && c.keep_from != 0)
+		st = shipping_keep(g, &c.keep_from, err);
 	if (st == ST_OK)
 		st = write_slot(g, &c, err);
 	if (st != ST_OK)

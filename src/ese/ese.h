@@ -45,6 +45,7 @@ struct ese_options {
 	/* 0 is the default for each of these */
 	size_t cache_bytes;        /* RocksDB's block cache, per database (32 MiB) */
 	size_t write_buffer_bytes; /* one of RocksDB's two write buffers, per database (16 MiB) */
+	uint64_t ship_keep_bytes;  /* log kept for those who ship it (shipping.h) at most (1 GiB) */
 	bool keep_logs; /* checkpoints do not give log files away (roll-forward needs them) */
 	int log_sync;   /* how a group becomes durable: 0 O_DIRECT and O_DSYNC where the file system
 				      * allows it, else 1; 1 RWF_DSYNC; 2 fdatasync */

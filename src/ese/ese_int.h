@@ -13,6 +13,7 @@
 #include "ese/pdb.h"
 #include "ese/pins.h"
 #include "ese/round.h"
+#include "ese/shipping.h"
 #include "ese/space.h"
 
 #include <pthread.h>
@@ -27,6 +28,18 @@ struct waiter {
 	struct waiter *next;
 	void (*fn)(void *arg);
 	void *arg;
+};
+
+/* Who ships the log, and up to where he has it (shipping.c; ese.lock, `written` the checkpointer's). */
+struct hold {
+	uint64_t who, pos;
+};
+struct shipping {
+	void (*moved)(void *arg);
+	void *arg;
+	struct hold holds[ESE_HOLDS_MAX];
+	uint32_t n;
+	char written[16 + ESE_HOLDS_MAX * 16]; /* E00.ship */
 };
 
 struct ese {
@@ -58,6 +71,8 @@ struct ese {
 	bool mark_rows; /* to the apply thread: write the applied position into every database */
 	bool apply_runs, checkpointer_runs;
 	pthread_t apply_thread, checkpointer;
+
+	struct shipping ship;
 
 	/* the disk's free space, looked at now and then (reserve.c) */
 	_Atomic uint64_t taken_since, last_look, free_bytes;
@@ -123,6 +138,15 @@ void db_close(struct ese_db *db);
 enum st db_mark(struct ese_db *db, uint64_t clean_pos, struct err *err);
 /* Say in the log that the database is there. */
 enum st db_attach(struct ese_db *db, struct err *err);
+
+/* ---- shipping.c ---- */
+/* At opening: the holds of before; a file that can't be read is none. */
+void shipping_open(struct ese *g);
+/* The committer's: the durable position has moved. */
+void shipping_moved(struct ese *g);
+/* At a checkpoint, before log files are given away: *keep_from becomes smaller where somebody needs them, and who
+ * does is written down. */
+enum st shipping_keep(struct ese *g, uint32_t *keep_from, struct err *err);
 
 /* ---- body.c ---- */
 /* A reference to a committed body; ST_NOTFOUND when it has no link. */

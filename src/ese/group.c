@@ -149,6 +149,7 @@ static void on_synced(void *arg, struct node *list)
 	g->tail = &last->next;
 	pthread_cond_signal(&g->synced);
 	pthread_mutex_unlock(&g->lock);
+	shipping_moved(g);
 }
 
 void group_break(struct ese *g, const struct err *why)
@@ -195,6 +196,8 @@ static void set_defaults(struct ese_options *o)
 		o->queue_bytes = 4u * 1024 * 1024;
 	if (!o->reserve_bytes)
 		o->reserve_bytes = 64u * 1024 * 1024;
+	if (!o->ship_keep_bytes)
+		o->ship_keep_bytes = 1024u * 1024 * 1024;
 	if (!o->cache_bytes)
 		o->cache_bytes = 32u * 1024 * 1024;
 	if (!o->write_buffer_bytes)
@@ -359,6 +362,8 @@ static enum st bring_up(struct ese *g, struct err *err)
 		st = look_at_space(g, (uint64_t)clock_mono(), err);
 	if (st == ST_OK)
 		st = start_log(g, &end, err);
+	if (st == ST_OK)
+		shipping_open(g);
 	for (struct ese_db *db = g->dbs; st == ST_OK && db; db = db->next) {
 		db_begin(db);
 		st = db_mark(db, 0, err);

@@ -71,6 +71,8 @@ bool log_has_room(struct log *l, size_t len);
 void log_release(struct log *l, uint32_t keep_from);
 /* Where the next group will go. */
 uint64_t log_position(struct log *l);
+/* The same, with the time of the newest group (0: none yet) and the oldest generation that is there. */
+void log_newest(struct log *l, uint64_t *pos, uint64_t *time, uint32_t *oldest);
 void log_counts(struct log *l, uint64_t *bytes, uint64_t *syncs);
 
 #endif

@@ -115,6 +115,15 @@ uint64_t log_position(struct log *l)
 	return pos;
 }
 
+void log_newest(struct log *l, uint64_t *pos, uint64_t *time, uint32_t *oldest)
+{
+	pthread_mutex_lock(&l->lock);
+	*pos = l->position;
+	*time = l->newest;
+	*oldest = l->oldest;
+	pthread_mutex_unlock(&l->lock);
+}
+
 void log_counts(struct log *l, uint64_t *bytes, uint64_t *syncs)
 {
 	pthread_mutex_lock(&l->lock);
@@ -185,7 +194,8 @@ static uint32_t close_group(struct log *l, struct layout *g)
 	uint32_t bytes = page_up(g->used);
 	struct layout first = { 0 };
 
-	rec_group_put(payload, &(struct rec_group){ .time = (uint64_t)clock_real(),
+	l->time = (uint64_t)clock_real();
+	rec_group_put(payload, &(struct rec_group){ .time = l->time,
 						    .number = l->number,
 						    .bytes = bytes,
 						    .records = g->records });
@@ -217,6 +227,7 @@ static enum st write_group(struct log *l, struct layout *g, uint32_t queued, str
 	l->syncs++;
 	l->waiting -= queued;
 	l->position = pos_of(l->cur.gen, l->off);
+	l->newest = l->time;
 	pthread_mutex_unlock(&l->lock);
 	return ST_OK;
 }

@@ -4,6 +4,7 @@
 #include "base/crc32c.h"
 #include "ese/log_tail.h"
 #include "ese/ship.h"
+#include "ese/shipping.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -313,6 +314,97 @@ static void a_damaged_or_missing_file_is_named(void **state)
 	rig_remove(&r);
 }
 
+/* ---- the source ---- */
+
+struct moves {
+	_Atomic int n;
+};
+
+static void count_moves(void *arg)
+{
+	struct moves *m = arg;
+
+	m->n++;
+}
+
+static void every_commit_moves_the_durable_position(void **state)
+{
+	struct ese_log_info before, after;
+	struct moves m = { 0 };
+	struct rig r;
+
+	(void)state;
+	open_group(&r);
+	ese_log_look(r.g, &before);
+	ese_log_watch(r.g, count_moves, &m);
+	put_some(&r, 0, 5);
+	assert_int_equal(m.n, 5);
+	ese_log_watch(r.g, NULL, NULL);
+	put_some(&r, 5, 10);
+	assert_int_equal(m.n, 5);
+	ese_log_look(r.g, &after);
+	assert_true(after.durable > before.durable);
+	assert_int_equal(after.durable, durable(&r));
+	assert_true(after.time >= before.time && after.time != 0);
+	rig_close(&r);
+	rig_remove(&r);
+}
+
+static bool is_there(const struct rig *r, uint32_t gen)
+{
+	struct seg_head h;
+
+	return log_head_read(r->dir, gen, &h, NULL) == ST_OK;
+}
+
+static void what_is_held_stays_over_checkpoints_and_openings(void **state)
+{
+	struct err err;
+	struct rig r;
+
+	(void)state;
+	rig_make(&r);
+	r.o.segment_bytes = 64 * 1024;
+	rig_open(&r);
+	assert_int_equal(ese_log_hold(r.g, 7, pos_of(2, 0), NULL), ST_OK);
+	assert_int_equal(ese_log_hold(r.g, 8, pos_of(4, 0), NULL), ST_OK);
+	put_some(&r, 0, 100);
+	assert_int_equal(ese_checkpoint(r.g, NULL), ST_OK);
+	assert_false(is_there(&r, 1));
+	assert_true(is_there(&r, 2));
+	rig_close(&r);
+	rig_open(&r);
+	put_some(&r, 0, 60);
+	assert_int_equal(ese_checkpoint(r.g, NULL), ST_OK);
+	assert_true(is_there(&r, 2));
+	assert_int_equal(ese_log_hold(r.g, 7, 0, NULL), ST_OK);
+	assert_int_equal(ese_checkpoint(r.g, NULL), ST_OK);
+	assert_false(is_there(&r, 3));
+	assert_true(is_there(&r, 4));
+	for (uint64_t who = 9; who < 8 + ESE_HOLDS_MAX; who++)
+		assert_int_equal(ese_log_hold(r.g, who, pos_of(4, 0), NULL), ST_OK);
+	assert_int_equal(ese_log_hold(r.g, 99, pos_of(4, 0), &err), ST_BUSY);
+	rig_close(&r);
+	rig_remove(&r);
+}
+
+static void what_is_held_for_too_long_is_given_up(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_make(&r);
+	r.o.segment_bytes = 64 * 1024;
+	r.o.ship_keep_bytes = 3 * 64 * 1024;
+	rig_open(&r);
+	assert_int_equal(ese_log_hold(r.g, 7, pos_of(1, 0), NULL), ST_OK);
+	put_some(&r, 0, 200);
+	assert_int_equal(ese_checkpoint(r.g, NULL), ST_OK);
+	assert_false(is_there(&r, 1));
+	rig_close(&r);
+	rig_remove(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -324,6 +416,9 @@ int main(void)
 		cmocka_unit_test(nothing_behind_the_durable_position_is_handed_out),
 		cmocka_unit_test(a_torn_end_is_left_where_the_next_file_says),
 		cmocka_unit_test(a_damaged_or_missing_file_is_named),
+		cmocka_unit_test(every_commit_moves_the_durable_position),
+		cmocka_unit_test(what_is_held_stays_over_checkpoints_and_openings),
+		cmocka_unit_test(what_is_held_for_too_long_is_given_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
