@@ -26,14 +26,14 @@ struct log {
 	uint32_t nspares, spares_cap, next_spare;
 	uint32_t oldest; /* smallest generation that has a numbered file */
 	uint64_t position, bytes, syncs;
-	uint64_t newest; /* time of the newest group */
+	uint64_t newest;  /* time of the newest group */
 	uint64_t waiting; /* bytes queued and not yet written */
 
 	/* the committer's own */
 	struct seg cur;
 	uint32_t off;
 	uint64_t number, time; /* of the group that is being made */
-	char *buffer; /* cur.size - SEG_HEAD bytes, aligned */
+	char *buffer;          /* cur.size - SEG_HEAD bytes, aligned */
 	pthread_t committer;
 
 	/* the preparer's own */
