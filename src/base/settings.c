@@ -103,6 +103,14 @@ const struct setting settings[] = {
 	    "Room that must stay free on the disk: below it new mail is refused for now."),
 	INT("cache_bytes", 64 * MIB, MIB, 1024 * GIB, "bytes", "Memory for blocks of the property database."),
 
+	GROUP("What is kept after it was deleted"),
+	INT("deleted_items_days", 14, 0, 36500, "days",
+	    "How long messages that a user deleted for good can be brought back with 'mailroot deleted restore'. 0: not at all."),
+	BOOL("deleted_items_until_backup", 0,
+	     "Keep them, and the mailboxes of removed users, also beyond their days until a backup holds them."),
+	INT("deleted_mailboxes_days", 30, 0, 36500, "days",
+	    "How long the mailbox of a user who was removed can be given to a user again with 'mailroot mailbox reconnect'. 0: not at all."),
+
 	GROUP("What we write down"),
 	CHOICE("log_level", "info", "debug info notice warn error", "Least important events that are written."),
 };

@@ -10,7 +10,7 @@
 
 enum st change_begin(struct change *c, struct mailbox *mb, struct err *err)
 {
-	*c = (struct change){ .mb = mb, .cn = mb->cn, .commits = mb->commits };
+	*c = (struct change){ .mb = mb, .cn = mb->cn, .commits = mb->commits, .kept = mb->kept };
 	return ese_batch_new(mb->shard->store->db, mb->id, &c->batch, err);
 }
 
@@ -77,6 +77,13 @@ void change_new_folder(struct change *c, const struct folder *f)
 	buf_free(&row);
 }
 
+void change_kept(struct change *c, int64_t count, int64_t octets)
+{
+	c->kept.count += (uint64_t)count;
+	c->kept.bytes += (uint64_t)octets;
+	c->kept_moved = true;
+}
+
 bool change_full(const struct change *c)
 {
 	return ese_batch_bytes(c->batch) >= BATCH_BYTES;
@@ -135,6 +142,11 @@ static void put_figures(struct change *c)
 		figures_write(&c->after[i], &row);
 		change_put(c, key_folder(&k, c->mb->id, BOX_FIGURES, c->folders[i]->number), &row);
 	}
+	if (c->kept_moved) {
+		buf_clear(&row);
+		kept_figures_write(&c->kept, &row);
+		change_put(c, key_box(&k, c->mb->id, BOX_KEPT_FIGURES), &row);
+	}
 	buf_free(&row);
 }
 
@@ -166,6 +178,7 @@ enum st change_commit(struct change *c, struct err *err)
 	}
 	mb->commits++;
 	mb->cn = c->cn;
+	mb->kept = c->kept;
 	for (unsigned i = 0; i < c->nfolders; i++) {
 		c->folders[i]->now = c->after[i];
 		c->folders[i]->row_dirty = false;

@@ -20,7 +20,9 @@ struct change {
 	struct folder *folders[2];
 	struct figures after[2];
 	unsigned nfolders;
-	uint64_t cn;      /* the last change number taken */
+	uint64_t cn; /* the last change number taken */
+	struct kept_figures kept;
+	bool kept_moved;
 	uint64_t commits; /* of the mailbox, at the beginning */
 	struct fiber *waiter;
 	bool durable, detached;
@@ -37,6 +39,9 @@ void change_mailbox(struct change *c);
 void change_folder(struct change *c, const struct folder *f);
 void change_new_folder(struct change *c, const struct folder *f); /* with its first figures */
 void change_put(struct change *c, struct span key, const struct buf *value);
+
+/* That many messages with that many octets more are kept after their deletion. */
+void change_kept(struct change *c, int64_t count, int64_t octets);
 
 /* Enough rows for one batch (a batch must fit one log file): commit and begin another. */
 bool change_full(const struct change *c);

@@ -26,9 +26,9 @@ enum st flags_change(struct call *c, const struct uset *uids, struct flag_change
 
 /* ---- expunge.c ---- */
 
-/* F.  Delete the messages of `uids` that are there, durable on return.  `gone` (an empty set) gets them.  The
- * folder is held, its index pinned. */
-enum st expunge_uids(struct folder *f, struct folder_index *ix, const struct uset *uids,
+/* F.  Delete the messages of `uids` that are there, durable on return; `keep`: they can come back as long as the
+ * settings say (keep.h).  `gone` (an empty set) gets them.  The folder is held, its index pinned. */
+enum st expunge_uids(struct folder *f, struct folder_index *ix, const struct uset *uids, bool keep,
 		     struct uset *gone, struct err *err);
 
 /* What a change needs to let messages vanish from a folder: room in the index, the row BOX_VANISHED, old ones

@@ -178,7 +178,7 @@ static void take_back(struct folder *to, struct copied *out)
 	struct folder_index *ix;
 
 	if (index_get(to, &ix, NULL) == ST_OK) {
-		(void)expunge_uids(to, ix, &out->to, &gone, NULL);
+		(void)expunge_uids(to, ix, &out->to, false, &gone, NULL);
 		index_put(ix);
 	}
 	uset_free(&gone);

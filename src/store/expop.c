@@ -125,7 +125,7 @@ enum st serve_POP_UPDATE(struct call *c, struct err *err)
 		st = call_uids(c, PR_UIDS, &uids, err);
 	if (st != ST_OK)
 		return st;
-	st = expunge_uids(c->folder, c->ix, &uids, &gone, err);
+	st = expunge_uids(c->folder, c->ix, &uids, true, &gone, err);
 	maildrop_close(c);
 	if (st == ST_OK)
 		put_uids(call_reply(c, 1), PR_UIDS, &gone);

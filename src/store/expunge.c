@@ -1,6 +1,7 @@
 /* expunge.c - messages that vanish. */
 #include "store/change.h"
 #include "store/eximap.h"
+#include "store/keep.h"
 
 #define PIECE 500 /* messages of one commit */
 
@@ -31,9 +32,9 @@ enum st vanish_prepare(struct change *c, struct folder *f, const struct uset *ui
 	return st;
 }
 
-/* Its rows go, and its link to the body. */
+/* Its rows go; its link to the body goes too, or to the row of what is kept. */
 static enum st delete_message(struct change *c, struct folder *f, const struct entry *e,
-			      struct err *err)
+			      struct keeping *keeping, struct err *err)
 {
 	struct figures *fig = change_figures(c, f);
 	struct ese_value row;
@@ -48,8 +49,11 @@ static enum st delete_message(struct change *c, struct folder *f, const struct e
 	if (st != ST_OK)
 		return st;
 	st = row_open(row.bytes, "a message", &l, err);
-	if (st == ST_OK) {
+	if (st == ST_OK && keeping)
+		st = keeping_put(keeping, c, e, &l, err);
+	else if (st == ST_OK)
 		ese_unlink(c->batch, plist_u64(&l, PR_BODY_ID, 0));
+	if (st == ST_OK) {
 		ese_delete(c->batch, key_message(&k, f->mb->id, BOX_ITEM, f->number, e->uid));
 		ese_delete(c->batch, key_message(&k, f->mb->id, BOX_ENTRY, f->number, e->uid));
 		fig->count--;
@@ -63,8 +67,8 @@ static enum st delete_message(struct change *c, struct folder *f, const struct e
 
 /* The next PIECE at most; *uid moves on, 0 at the end. */
 static enum st build_piece(struct change *c, struct folder *f, struct folder_index *ix,
-			   const struct uset *uids, uint32_t *uid, struct uset *piece,
-			   struct err *err)
+			   const struct uset *uids, uint32_t *uid, struct keeping *keeping,
+			   struct uset *piece, struct err *err)
 {
 	uint32_t visible = f->seen.uidnext;
 	size_t i = index_from(ix, *uid), n = 0;
@@ -75,7 +79,7 @@ static enum st build_piece(struct change *c, struct folder *f, struct folder_ind
 		*uid = ix->at[i].uid + 1;
 		if (!uset_has(uids, ix->at[i].uid))
 			continue;
-		st = delete_message(c, f, &ix->at[i], err);
+		st = delete_message(c, f, &ix->at[i], keeping, err);
 		if (st == ST_OK && uset_add(piece, ix->at[i].uid, ix->at[i].uid) != ST_OK)
 			st = fail(err, ST_NOMEM, "out of memory");
 		n++;
@@ -86,7 +90,8 @@ static enum st build_piece(struct change *c, struct folder *f, struct folder_ind
 }
 
 static enum st expunge_piece(struct folder *f, struct folder_index *ix, const struct uset *uids,
-			     uint32_t *uid, struct uset *gone, struct err *err)
+			     uint32_t *uid, struct keeping *keeping, struct uset *gone,
+			     struct err *err)
 {
 	struct uset piece = { 0 };
 	struct change c;
@@ -95,7 +100,7 @@ static enum st expunge_piece(struct folder *f, struct folder_index *ix, const st
 
 	if (st != ST_OK)
 		return st;
-	st = build_piece(&c, f, ix, uids, uid, &piece, err);
+	st = build_piece(&c, f, ix, uids, uid, keeping, &piece, err);
 	if (st == ST_OK && piece.count)
 		st = vanish_prepare(&c, f, &piece, &cn, err);
 	if (st == ST_OK && uset_or_into(gone, &piece) != ST_OK)
@@ -115,17 +120,22 @@ static enum st expunge_piece(struct folder *f, struct folder_index *ix, const st
 	return st;
 }
 
-enum st expunge_uids(struct folder *f, struct folder_index *ix, const struct uset *uids,
+enum st expunge_uids(struct folder *f, struct folder_index *ix, const struct uset *uids, bool keep,
 		     struct uset *gone, struct err *err)
 {
 	uint32_t uid = uset_next(uids, 1);
+	struct keeping keeping;
 	enum st st = ST_OK;
 
+	keep = keep && keep_is_on(f->mb->shard->store);
+	keeping_begin(&keeping, f);
 	while (uid && st == ST_OK) {
 		if (f->gone)
-			return fail(err, ST_NOTFOUND, "the folder was deleted");
-		st = expunge_piece(f, ix, uids, &uid, gone, err);
+			st = fail(err, ST_NOTFOUND, "the folder was deleted");
+		else
+			st = expunge_piece(f, ix, uids, &uid, keep ? &keeping : NULL, gone, err);
 	}
+	keeping_end(&keeping);
 	return st;
 }
 
@@ -158,7 +168,7 @@ enum st serve_IMAP_EXPUNGE(struct call *c, struct err *err)
 		st = find_deleted(c, &deleted, err);
 	}
 	if (st == ST_OK)
-		st = expunge_uids(c->folder, c->ix, &deleted, &gone, err);
+		st = expunge_uids(c->folder, c->ix, &deleted, true, &gone, err);
 	if (st == ST_OK) {
 		w = call_reply(c, 2);
 		put_uids(w, PR_UIDS, &gone);

@@ -122,6 +122,19 @@ static enum st load_folders(struct mailbox *mb, struct ese_db *db, struct err *e
 	return st == ST_EOF ? ST_OK : st;
 }
 
+static enum st load_kept(struct mailbox *mb, struct ese_db *db, struct err *err)
+{
+	struct ese_value row;
+	struct key k;
+	enum st st = ese_get(db, key_box(&k, mb->id, BOX_KEPT_FIGURES), &row, err);
+
+	if (st != ST_OK)
+		return st == ST_NOTFOUND ? ST_OK : st;
+	st = kept_figures_read(row.bytes, &mb->kept, err);
+	ese_value_free(&row);
+	return st;
+}
+
 /* ST_NOTFOUND: there is no such mailbox, or (mb->next_folder = 1) it is one that was never used. */
 static enum st load_mailbox(struct mailbox *mb, struct ese_db *db, struct err *err)
 {
@@ -151,6 +164,8 @@ static enum st load_mailbox(struct mailbox *mb, struct ese_db *db, struct err *e
 		mb->cn = plist_u64(&l, PR_CHANGE_NUM, 0);
 	}
 	ese_value_free(&row);
+	if (st == ST_OK)
+		st = load_kept(mb, db, err);
 	return st == ST_OK ? load_folders(mb, db, err) : st;
 }
 

@@ -45,14 +45,16 @@ struct mailbox {
 	uint64_t id;
 	uint64_t cn; /* the last change number given out */
 	uint32_t next_folder, uidvalidity;
-	struct folder **folders; /* ascending by number */
+	struct kept_figures kept; /* with what is queued */
+	struct folder **folders;  /* ascending by number */
 	size_t nfolders, cap;
 	uint64_t commits; /* changes queued so far: catches one that was built across a park */
 	unsigned refs, inflight;
 	enum { BOX_LOADING, BOX_READY, BOX_FAILED } state;
 	struct err load_error;
 	struct fiber_queue wake;
-	struct fiber_lock tree; /* create, delete, rename: one at a time */
+	struct fiber_lock tree;    /* create, delete, rename: one at a time */
+	struct fiber_lock keeping; /* kept messages come back or go for good: one at a time */
 	struct guid_inflight *delivering;
 	uint64_t maildrop_logon; /* who holds the POP3 maildrop, 0: nobody */
 	struct link used;

@@ -24,7 +24,9 @@ static void delete_row(struct ese_batch *b, struct span key, struct span value, 
 {
 	struct plist l;
 
-	if ((uint8_t)key.at[kind_at] == BOX_ITEM &&
+	uint8_t kind = (uint8_t)key.at[kind_at];
+
+	if ((kind == BOX_ITEM || kind == BOX_KEPT) &&
 	    plist_open(&l, value.at, value.len, NULL) == ST_OK)
 		ese_unlink(b, plist_u64(&l, PR_BODY_ID, 0));
 	ese_delete(b, key);

@@ -85,6 +85,19 @@ struct span key_vanished(struct key *k, uint64_t mailbox, uint32_t folder, uint6
 	return key_get(k);
 }
 
+struct span key_kept(struct key *k, uint64_t mailbox, int64_t deleted, uint64_t id)
+{
+	key_box(k, mailbox, BOX_KEPT);
+	key_u64(k, (uint64_t)deleted);
+	key_u64(k, id);
+	return key_get(k);
+}
+
+int64_t key_kept_time(struct span key)
+{
+	return (int64_t)key_tail_u64(span_cut(key, key.len - sizeof(uint64_t)));
+}
+
 struct span key_named(struct key *k, uint64_t mailbox, enum box_row kind, struct span name)
 {
 	key_box(k, mailbox, kind);
@@ -206,4 +219,30 @@ enum st figures_read(struct span row, struct figures *out, struct err *err)
 		.unread = plist_u32(&l, PR_CONTENT_UNREAD, 0),
 	};
 	return ST_OK;
+}
+
+void kept_figures_write(const struct kept_figures *f, struct buf *out)
+{
+	struct pw w;
+
+	pw_begin(&w, out, 3);
+	pw_u64(&w, PR_KEPT_COUNT, f->count);
+	pw_u64(&w, PR_KEPT_SIZE, f->bytes);
+	if (f->warned)
+		pw_u64(&w, PR_QUOTA_WARNED, (uint64_t)f->warned);
+	pw_end(&w);
+}
+
+enum st kept_figures_read(struct span row, struct kept_figures *out, struct err *err)
+{
+	struct plist l;
+	enum st st = row_open(row, "what a mailbox keeps", &l, err);
+
+	if (st == ST_OK)
+		*out = (struct kept_figures){
+			.count = plist_u64(&l, PR_KEPT_COUNT, 0),
+			.bytes = plist_u64(&l, PR_KEPT_SIZE, 0),
+			.warned = (int64_t)plist_u64(&l, PR_QUOTA_WARNED, 0),
+		};
+	return st;
 }

@@ -25,7 +25,8 @@ enum dir_row {
 	DIR_USER = 'U',
 	DIR_ALIAS = 'A',
 	DIR_MAILBOX = 'M',
-	DIR_PURGE = 'P'
+	DIR_PURGE = 'P',
+	DIR_REMOVED = 'R'
 };
 enum box_row {
 	BOX_MAILBOX = 1,
@@ -36,6 +37,8 @@ enum box_row {
 	BOX_VANISHED,
 	BOX_SUBSCRIBED,
 	BOX_DELIVERED,
+	BOX_KEPT,         /* a message that was deleted and can come back */
+	BOX_KEPT_FIGURES, /* how many of those; of the mailbox, not of a folder */
 	BOX_ROWS_END
 };
 
@@ -47,6 +50,10 @@ struct span key_folder(struct key *k, uint64_t mailbox, enum box_row kind, uint3
 struct span key_message(struct key *k, uint64_t mailbox, enum box_row kind, uint32_t folder,
 			uint32_t uid);
 struct span key_vanished(struct key *k, uint64_t mailbox, uint32_t folder, uint64_t cn);
+/* BOX_KEPT: when it was deleted (nanoseconds since 1970), and its number in the mailbox; 0 and 0 is before all of
+ * them. */
+struct span key_kept(struct key *k, uint64_t mailbox, int64_t deleted, uint64_t id);
+int64_t key_kept_time(struct span key);
 /* BOX_SUBSCRIBED and BOX_DELIVERED. */
 struct span key_named(struct key *k, uint64_t mailbox, enum box_row kind, struct span name);
 /* Take a mailbox's key apart: what is behind the kind is *rest.  false: no such key (the kind may be unknown). */
@@ -85,6 +92,14 @@ struct figures {
 };
 void figures_write(const struct figures *f, struct buf *out);
 enum st figures_read(struct span row, struct figures *out, struct err *err);
+
+/* Of a mailbox: what was deleted and is kept, and when its owner was last warned; row BOX_KEPT_FIGURES. */
+struct kept_figures {
+	uint64_t count, bytes;
+	int64_t warned; /* nanoseconds since 1970; 0: never */
+};
+void kept_figures_write(const struct kept_figures *f, struct buf *out);
+enum st kept_figures_read(struct span row, struct kept_figures *out, struct err *err);
 
 /* Open a stored row; ST_CORRUPT names the row kind. */
 enum st row_open(struct span row, const char *what, struct plist *out, struct err *err);

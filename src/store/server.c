@@ -3,6 +3,7 @@
 #include "store/call.h"
 #include "store/content.h"
 #include "store/directory.h"
+#include "store/keep.h"
 #include "store/sasl.h"
 #include "store/watch.h"
 
@@ -22,6 +23,7 @@
 #define FIBERS_MAX_PAIR 256 /* of one (client loop, store loop) pair: passwords may wait in many */
 #define BACKLOG         16
 #define STOP_MS         10000
+#define NS_PER_DAY      (24 * 60 * 60 * NS_PER_SEC)
 
 struct server {
 	struct store store;
@@ -167,6 +169,8 @@ enum st server_start(struct server *s, struct err *err)
 	if (st != ST_OK)
 		return st;
 	s->listen_fd = -1;
+	for (unsigned i = 0; i < s->store.nshards; i++)
+		shard_post(&s->store.shards[i], expire_begin, NULL);
 	exipc_server_offer_fd(s->store.ipc, s->store.db_id, ese_db_stream_fd(s->store.db));
 	return ST_OK;
 }
@@ -302,6 +306,9 @@ static enum st open_all(struct server *s, struct err *err)
 
 	s->store.conf = conf;
 	s->store.started = clock_real();
+	s->store.keep_items_ns = config_int(conf, "deleted_items_days") * NS_PER_DAY;
+	s->store.keep_mailboxes_ns = config_int(conf, "deleted_mailboxes_days") * NS_PER_DAY;
+	s->store.keep_until_backup = config_bool(conf, "deleted_items_until_backup");
 	s->store.message_max = message_max < UINT32_MAX ? message_max : UINT32_MAX;
 	if (st == ST_OK)
 		st = lock_home(s, home, err);
@@ -345,6 +352,7 @@ enum st server_open(const struct server_options *o, struct server **out, struct 
 static void shard_end(struct shard *sh)
 {
 	timer_clear(&sh->sweep);
+	timer_clear(&sh->expire);
 	logons_end(sh);
 	watchers_end(sh);
 	vfiles_end(sh);

@@ -38,6 +38,8 @@ struct shard {
 	size_t watchers;
 	size_t index_bytes; /* memory of all folder indexes */
 	size_t index_limit;
+	struct timer expire; /* the next pass over what is kept */
+	bool expiring;
 	struct timer sweep; /* ends virtual files that nobody writes */
 	unsigned searching; /* bodies that the work pool looks into, see eximap_search.c */
 	struct fiber_queue search_turn;
@@ -57,6 +59,9 @@ struct store {
 	struct shard *shards;
 	unsigned nshards;
 	uint64_t message_max;
+	/* How long deleted messages, and mailboxes of removed users, are kept. */
+	int64_t keep_items_ns, keep_mailboxes_ns;
+	bool keep_until_backup; /* and not less long than until a backup holds them */
 	struct directory *directory;
 	struct sasl *sasl;
 	int64_t started;       /* clock_real */

@@ -246,7 +246,7 @@ static enum st empty_folder(struct folder *f, struct err *err)
 	folder_settle(f);
 	st = index_uids(ix, UINT32_MAX, &all);
 	if (st == ST_OK)
-		st = expunge_uids(f, ix, &all, &gone, err);
+		st = expunge_uids(f, ix, &all, true, &gone, err);
 	index_put(ix);
 	uset_free(&all);
 	uset_free(&gone);
