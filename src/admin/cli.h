@@ -67,5 +67,9 @@ int cmd_domain_remove(struct cli *c);
 int cmd_alias_add(struct cli *c);
 int cmd_alias_list(struct cli *c);
 int cmd_alias_remove(struct cli *c);
+int cmd_deleted_list(struct cli *c);
+int cmd_deleted_restore(struct cli *c);
+int cmd_deleted_purge(struct cli *c);
+int cmd_deleted_expire(struct cli *c);
 
 #endif

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <termios.h>
-#include <time.h>
 #include <unistd.h>
 
 #define PASSWORD_MAX 1024
@@ -129,16 +128,11 @@ static void fill_enabled(struct pw *w, const struct question *q)
 
 static void user_row(struct report *r, const struct plist *row)
 {
-	time_t made = (time_t)(plist_u64(row, PR_CREATION_TIME, 0) / NS_PER_SEC);
-	char text[32];
-	struct tm tm;
-
-	strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&made, &tm));
 	report_span(r, "user", plist_span(row, PR_USER));
 	report_span(r, "name", plist_span(row, PR_DISPLAY_NAME));
 	report_bool(r, "disabled", plist_bool(row, PR_DISABLED, false));
 	report_num(r, "mailbox", plist_u64(row, PR_MAILBOX_ID, 0));
-	report_str(r, "created", text);
+	report_time(r, "created", (int64_t)plist_u64(row, PR_CREATION_TIME, 0));
 }
 
 int cmd_user_add(struct cli *c)

@@ -1,7 +1,10 @@
 /* report.c - tables, as aligned text or as JSON. */
 #include "admin/report.h"
 
+#include "base/clock.h"
+
 #include <assert.h>
+#include <time.h>
 
 #define CELLS_MAX (16u * 1024 * 1024)
 #define LINE_WIDE 132 /* columns of a terminal */
@@ -207,6 +210,17 @@ void report_num(struct report *r, const char *column, uint64_t value)
 	buf_u64(r->json ? r->out : &r->cells, value);
 	if (!r->json)
 		buf_char(&r->cells, '\0');
+}
+
+void report_time(struct report *r, const char *column, int64_t ns)
+{
+	time_t seconds = (time_t)(ns / NS_PER_SEC);
+	char text[32] = "";
+	struct tm tm;
+
+	if (ns)
+		strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&seconds, &tm));
+	report_str(r, column, text);
 }
 
 void report_bool(struct report *r, const char *column, bool value)

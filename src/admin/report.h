@@ -32,6 +32,8 @@ void report_row(
 void report_span(struct report *r, const char *column, struct span value);
 void report_str(struct report *r, const char *column, const char *value);
 void report_num(struct report *r, const char *column, uint64_t value);
+/* Nanoseconds since 1970 as 2026-11-30T12:00:00Z; 0 as nothing. */
+void report_time(struct report *r, const char *column, int64_t ns);
 void report_bool(struct report *r, const char *column, bool value);
 
 #endif

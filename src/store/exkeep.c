@@ -1,4 +1,5 @@
 /* exkeep.c - what the administrator does with deleted messages that are kept. */
+#include "mime/decode.h"
 #include "store/call.h"
 #include "store/keep.h"
 
@@ -18,13 +19,11 @@ static enum st box_of_request(struct call *c, struct err *err)
 
 /* ---- the list ---- */
 
-/* `words` somewhere in `text`; letters of ASCII in any case. */
-static bool has_words(struct span text, struct span words)
+static bool has_words(const struct call *c, const struct kept *k, uint32_t tag)
 {
-	for (size_t i = 0; i + words.len <= text.len; i++)
-		if (span_ieq(span_of(text.at + i, words.len), words))
-			return true;
-	return !words.len;
+	struct span words = plist_span(&c->in, tag);
+
+	return !words.len || mime_casefold_contains(plist_span(&k->item, tag), words);
 }
 
 static bool is_wanted(const struct call *c, const struct kept *k)
@@ -34,9 +33,7 @@ static bool is_wanted(const struct call *c, const struct kept *k)
 	if (path.at && !span_eq(path, plist_span(&k->row, PR_FOLDER_PATH)))
 		return false;
 	return k->deleted >= (int64_t)plist_u64(&c->in, PR_SINCE, 0) &&
-	       has_words(plist_span(&k->item, PR_SUBJECT), plist_span(&c->in, PR_SUBJECT)) &&
-	       has_words(plist_span(&k->item, PR_DISPLAY_FROM),
-			 plist_span(&c->in, PR_DISPLAY_FROM));
+	       has_words(c, k, PR_SUBJECT) && has_words(c, k, PR_DISPLAY_FROM);
 }
 
 static enum st put_kept(struct call *c, struct wire_rows_out *rows, const struct kept *k)

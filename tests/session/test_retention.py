@@ -1,0 +1,185 @@
+"""What was deleted can come back, for as long as the settings say: with real clients, through restarts and kills."""
+import imaplib
+
+import pytest
+
+from harness import DOMAIN, Server, wait_for
+
+ALICE = f"alice@{DOMAIN}"
+
+
+def message(n, words="", author="Bob"):
+    return (f"From: {author} <bob@example.org>\r\nTo: {ALICE}\r\nSubject: note {n} {words}\r\n"
+            f"Date: Sat, 21 Nov 2026 10:{n % 60:02}:00 +0100\r\n\r\nThis is number {n}.\r\n").encode()
+
+
+@pytest.fixture
+def server(tmp_path):
+    s = Server(tmp_path)
+    s.add_user("alice")
+    s.start()
+    yield s
+    s.stop()
+
+
+def append(imap, folder, n, flags=None, **more):
+    assert imap.append(folder, flags, imaplib.Time2Internaldate(1_700_000_000 + n), message(n, **more))[0] == "OK"
+
+
+def deleted(server, *more):
+    return server.json("deleted", "list", ALICE, *more)["deleted"]
+
+
+def expunge(imap, folder, which="1:*"):
+    assert imap.select(folder)[0] == "OK"
+    imap.store(which, "+FLAGS", r"(\Deleted)")
+    status, gone = imap.expunge()
+    assert status == "OK"
+    return gone
+
+
+def everything(imap, folder):
+    """{subject: (flags, internal date, body)}"""
+    assert imap.select(folder, readonly=True)[0] == "OK"
+    status, data = imap.fetch("1:*", "(FLAGS INTERNALDATE BODY.PEEK[])") if int(imap.status(folder, "(MESSAGES)")[1][0].rsplit(b" ")[-1].rstrip(b")")) else ("OK", [])
+    assert status == "OK"
+    found = {}
+    for item in data:
+        if isinstance(item, tuple):
+            flags = {f for f in imaplib.ParseFlags(item[0]) if f != rb"\Recent"}
+            date = item[0].split(b'INTERNALDATE "')[1].split(b'"')[0]
+            subject = item[1].split(b"Subject: ")[1].split(b"\r\n")[0].strip().decode()
+            assert subject not in found, "twice"
+            found[subject] = (flags, date, item[1])
+    return found
+
+
+def test_expunged_messages_come_back_as_they_were(server):
+    with server.imap("alice") as imap:
+        append(imap, "INBOX", 1, r"(\Seen \Flagged)")
+        append(imap, "INBOX", 2, r"($Important)")
+        append(imap, "Drafts", 3, r"(\Draft)")
+        before = {f: everything(imap, f) for f in ("INBOX", "Drafts")}
+        assert len(expunge(imap, "INBOX")) == 2
+        assert len(expunge(imap, "Drafts")) == 1
+        assert everything(imap, "INBOX") == {}
+        rows = deleted(server)
+        assert [(r["folder"], r["subject"]) for r in rows] == [("INBOX", "note 1"), ("INBOX", "note 2"), ("Drafts", "note 3")]
+        assert rows[0]["from"] == "Bob <bob@example.org>" and rows[0]["bytes"] == len(message(1))
+        assert imap.select("INBOX")[0] == "OK"
+        back = server.json("deleted", "restore", ALICE, "--all")["restored"]
+        assert [(r["id"], r["folder"], r["uid"]) for r in back] == [(rows[0]["id"], "INBOX", 3), (rows[1]["id"], "INBOX", 4), (rows[2]["id"], "Drafts", 2)]
+        # The session that has the folder open is told.
+        imap.noop()
+        assert imap.untagged_responses.get("EXISTS", [b"0"])[-1] == b"2"
+        assert {f: everything(imap, f) for f in ("INBOX", "Drafts")} == before
+        assert deleted(server) == []
+
+
+def test_pop3_close_and_folders_that_are_gone(server):
+    for n in (1, 2):
+        server.send("alice", message(n))
+    server.wait_count("alice", 2)
+    with server.pop3("alice") as pop:
+        pop.dele(1)
+        pop.quit()
+    with server.imap("alice") as imap:
+        assert imap.create("Work")[0] == imap.create("Work/Old")[0] == "OK"
+        append(imap, "Work/Old", 3)
+        assert imap.select("INBOX")[0] == "OK"
+        imap.store("1", "+FLAGS", r"(\Deleted)")
+        imap.close()
+        assert imap.delete("Work/Old")[0] == imap.delete("Work")[0] == "OK"
+    rows = deleted(server)
+    assert [(r["folder"], r["subject"].split()[1]) for r in rows] == [("INBOX", "1"), ("INBOX", "2"), ("Work/Old", "3")]
+    server.run("deleted", "restore", ALICE, rows[2]["id"])
+    server.run("deleted", "restore", ALICE, rows[0]["id"], "--to", "Found/again")
+    with server.imap("alice") as imap:
+        assert list(everything(imap, "Work/Old")) == ["note 3"]
+        assert list(everything(imap, "Found/again")) == ["note 1"]
+    assert [r["id"] for r in deleted(server)] == [rows[1]["id"]]
+    # A folder that has another name now is still the one it was.
+    server.run("deleted", "restore", ALICE, "--all")
+
+
+def test_a_move_is_no_deletion_and_a_renamed_folder_is_found(server):
+    with server.imap("alice") as imap:
+        imap.create("One")
+        append(imap, "INBOX", 1)
+        assert imap.select("INBOX")[0] == "OK"
+        assert imap._simple_command("MOVE", "1", "One")[0] == "OK"
+        assert deleted(server) == []
+        expunge(imap, "One")
+        imap.close()
+        assert imap.rename("One", "Two")[0] == "OK"
+        assert server.json("deleted", "restore", ALICE, "--all")["restored"][0]["folder"] == "Two"
+        assert list(everything(imap, "Two")) == ["note 1"]
+
+
+def test_the_list_is_searched(server):
+    with server.imap("alice") as imap:
+        append(imap, "INBOX", 1, words="Äpfel")
+        append(imap, "Drafts", 2, author="Zoë")
+        expunge(imap, "INBOX")
+        expunge(imap, "Drafts")
+    assert [r["id"] for r in deleted(server, "--folder", "Drafts")] == [r["id"] for r in deleted(server)][1:]
+    assert len(deleted(server, "--subject", "äPFEL")) == 1
+    assert len(deleted(server, "--from", "zoë")) == 1
+    assert len(deleted(server, "--from", "example.org")) == 2
+    assert len(deleted(server, "--since", "2020-01-01")) == 2
+    assert deleted(server, "--since", "2199-01-01T00:00:00Z") == []
+    assert server.run("deleted", "list", ALICE, "--since", "2999-01-01", check=False).returncode == 2
+    assert "note 1" in server.run("deleted", "list", ALICE).stdout
+
+
+def test_what_is_refused(server):
+    with server.imap("alice") as imap:
+        append(imap, "INBOX", 1)
+        expunge(imap, "INBOX")
+    for words, status, text in [
+            (["list", f"nobody@{DOMAIN}"], 1, "there is no user"),
+            (["restore", ALICE], 2, "--all"),
+            (["restore", ALICE, "x"], 2, "not the number"),
+            (["restore", ALICE, "4711"], 1, "none of these messages"),
+            (["purge", ALICE, "--all"], 2, "--yes")]:
+        done = server.run("deleted", *words, check=False)
+        assert done.returncode == status and text in done.stderr, (words, done)
+    assert len(deleted(server)) == 1
+    assert server.json("deleted", "purge", ALICE, "--all", "--yes")["purged"] == {"removed": 1}
+    assert "keeps no deleted messages" in server.run("deleted", "restore", ALICE, "--all", check=False).stderr
+
+
+def bodies(server):
+    return server.json("store")["engine"]["bodies"]
+
+
+def test_a_restart_keeps_it_and_the_settings_decide(server):
+    with server.imap("alice") as imap:
+        for n in range(5):
+            append(imap, "INBOX", n)
+        expunge(imap, "INBOX")
+    before = deleted(server)
+    assert len(before) == 5 and bodies(server) == 5
+    server.kill_program("store")
+    assert deleted(server) == before
+    assert server.json("deleted", "expire")["expired"] == {"removed": 0}
+    # With no days at all what is kept goes at the next pass, and what is deleted goes at once.
+    server.stop()
+    server.configure(deleted_items_days=0)
+    server.start()
+    assert server.json("deleted", "expire")["expired"] == {"removed": 5}
+    assert deleted(server) == []
+    wait_for(lambda: bodies(server) == 0, "the pages are given back")
+    with server.imap("alice") as imap:
+        append(imap, "INBOX", 7)
+        expunge(imap, "INBOX")
+    assert deleted(server) == []
+    # ... but not before a backup holds it, where that is asked for.
+    server.stop()
+    server.configure(deleted_items_until_backup=True)
+    server.start()
+    with server.imap("alice") as imap:
+        append(imap, "INBOX", 8)
+        expunge(imap, "INBOX")
+    assert [r["kept_until"] for r in deleted(server)] == ["backup"]
+    assert server.json("deleted", "expire")["expired"] == {"removed": 0}
