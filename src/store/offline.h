@@ -103,6 +103,11 @@ struct offline_message {
 	struct plist item;        /* everything promoted */
 	uint64_t body;            /* 0 without the item */
 	struct span from, subject, message_id;
+	/* It was deleted and is kept (row BOX_KEPT): where it was, a folder that may be gone; keyword bits are not set. */
+	bool deleted;
+	int64_t deleted_on;
+	uint64_t kept_id;
+	struct span path;
 };
 struct offline_messages;
 /* The messages of a folder in order of UID. */
@@ -116,6 +121,13 @@ enum st offline_messages_next(struct offline_messages *m, struct offline_message
 void offline_messages_close(struct offline_messages *m); /* NULL is fine */
 /* Fill from, subject, message_id and body from out->item. */
 void offline_name_message(struct offline_message *m);
+/* Does this row of a mailbox link a body?  Those do, and no others: the rows of messages (only the item is filled in) and of
+ * deleted ones that are kept. */
+bool offline_links_body(struct span key, struct span value, uint64_t *mailbox,
+			struct offline_message *out);
+/* The messages of a mailbox that were deleted and are kept, in order of time, as offline_messages_open. */
+enum st offline_kept_open(struct ese_db *db, uint64_t mailbox, struct offline_messages **out,
+			  struct err *err);
 /* The keyword of a bit that is set in entry.keywords; NULL: the folder has no such one. */
 const char *offline_keyword(const struct offline_folder *f, unsigned bit);
 

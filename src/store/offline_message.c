@@ -1,6 +1,8 @@
 /* offline_message.c - messages from outside: their two rows side by side; see offline.h. */
 #include "store/offline.h"
 
+#include "store/keep.h"
+
 #include <stdlib.h>
 
 #define PIECE (64u * 1024)
@@ -16,6 +18,7 @@ struct part {
 struct offline_messages {
 	uint32_t folder;
 	struct part entry, item;
+	struct look_rows *kept; /* deleted ones instead; NULL: those of the folder */
 };
 
 static enum st part_open(struct part *p, struct ese_db *db, uint64_t mailbox, enum box_row kind,
@@ -74,6 +77,7 @@ void offline_messages_close(struct offline_messages *m)
 		return;
 	look_rows_free(m->entry.rows);
 	look_rows_free(m->item.rows);
+	look_rows_free(m->kept);
 	free(m);
 }
 
@@ -87,12 +91,88 @@ void offline_name_message(struct offline_message *m)
 	m->message_id = plist_span(&m->item, PR_INTERNET_MESSAGE_ID);
 }
 
+/* ---- deleted ones that are kept ---- */
+
+static bool read_kept(struct span key, struct span value, struct offline_message *m)
+{
+	struct kept k;
+
+	if (kept_read(key, value, &k, NULL) != ST_OK)
+		return false;
+	*m = (struct offline_message){
+		.folder = (uint32_t)plist_u64(&k.row, PR_FID, 0),
+		.uid = k.entry.uid,
+		.has_entry = true,
+		.has_item = true,
+		.entry = k.entry,
+		.item = k.item,
+		.deleted = true,
+		.deleted_on = k.deleted,
+		.kept_id = k.id,
+		.path = plist_span(&k.row, PR_FOLDER_PATH),
+	};
+	offline_name_message(m);
+	return true;
+}
+
+bool offline_links_body(struct span key, struct span value, uint64_t *mailbox,
+			struct offline_message *out)
+{
+	struct span rest;
+	unsigned kind;
+
+	if (!key_box_read(key, mailbox, &kind, &rest))
+		return false;
+	if (kind == BOX_KEPT)
+		return rest.len == 16 && read_kept(key, value, out) && out->body;
+	*out = (struct offline_message){ .has_item = true };
+	if (kind != BOX_ITEM || rest.len != 8 ||
+	    plist_open(&out->item, value.at, value.len, NULL) != ST_OK)
+		return false;
+	offline_name_message(out);
+	out->folder = key_tail_u32(span_cut(rest, 4));
+	out->uid = key_tail_u32(rest);
+	return out->body != 0;
+}
+
+enum st offline_kept_open(struct ese_db *db, uint64_t mailbox, struct offline_messages **out,
+			  struct err *err)
+{
+	struct offline_messages *m = calloc(1, sizeof *m);
+	struct key from, to;
+	enum st st;
+
+	if (!m)
+		return fail(err, ST_NOMEM, "out of memory");
+	key_box(&to, mailbox, BOX_KEPT);
+	st = look_rows_new(db, key_box(&from, mailbox, BOX_KEPT), key_after(&to), &m->kept, err);
+	if (st == ST_OK)
+		*out = m;
+	else
+		free(m);
+	return st;
+}
+
+/* Rows that can't be read count as missing, as those of other messages do. */
+static enum st next_kept(struct offline_messages *m, struct offline_message *out, struct err *err)
+{
+	struct span key, value;
+	enum st st;
+
+	do
+		st = look_rows_next(m->kept, &key, &value, err);
+	while (st == ST_OK && !read_kept(key, value, out));
+	return st;
+}
+
 enum st offline_messages_next(struct offline_messages *m, struct offline_message *out,
 			      struct err *err)
 {
-	enum st st = part_fill(&m->entry, err);
+	enum st st = m->kept ? next_kept(m, out, err) : part_fill(&m->entry, err);
 	struct key k;
 
+	if (m->kept)
+		return st;
 	if (st == ST_OK)
 		st = part_fill(&m->item, err);
 	if (st != ST_OK)
@@ -193,7 +273,7 @@ static enum st found(struct search *s, uint64_t mailbox, struct offline_message 
 		return st;
 	l.folder = offline_folder(&s->tree, m->folder);
 	key_message(&k, mailbox, BOX_ENTRY, m->folder, m->uid);
-	if (ese_get(s->db, span_of(k.at, k.len), &v, NULL) == ST_OK) {
+	if (!m->deleted && ese_get(s->db, span_of(k.at, k.len), &v, NULL) == ST_OK) {
 		m->has_entry = entry_read(span_of(k.at, k.len), v.bytes, &m->entry, NULL) == ST_OK;
 		ese_value_free(&v);
 	}
@@ -202,19 +282,11 @@ static enum st found(struct search *s, uint64_t mailbox, struct offline_message 
 
 static enum st look_at_row(struct search *s, struct span key, struct span value, struct err *err)
 {
-	struct offline_message m = { .has_item = true };
-	struct span rest;
+	struct offline_message m;
 	uint64_t mailbox;
-	unsigned kind;
 
-	if (!key_box_read(key, &mailbox, &kind, &rest) || kind != BOX_ITEM || rest.len != 8 ||
-	    plist_open(&m.item, value.at, value.len, NULL) != ST_OK)
+	if (!offline_links_body(key, value, &mailbox, &m) || !wanted(s->ids, s->n, m.body))
 		return ST_OK;
-	offline_name_message(&m);
-	if (!m.body || !wanted(s->ids, s->n, m.body))
-		return ST_OK;
-	m.folder = key_tail_u32(span_cut(rest, 4));
-	m.uid = key_tail_u32(rest);
 	return found(s, mailbox, &m, err);
 }
 

@@ -122,7 +122,9 @@ static enum st add_link(void *arg, const struct offline_link *l, struct err *err
 	(void)err;
 	buf_printf(arg, "%llu %s %u %s;", (unsigned long long)l->mailbox,
 		   l->folder ? l->folder->path : "?", l->message->uid,
-		   l->message->has_entry ? "dated" : "?");
+		   l->message->deleted     ? "deleted"
+		   : l->message->has_entry ? "dated"
+					   : "?");
 	return ST_OK;
 }
 
@@ -154,6 +156,48 @@ static void a_body_leads_back_to_its_messages(void **state)
 	rig_remove(&r);
 }
 
+static void delete_one(struct rig *r)
+{
+	struct who alice;
+	char gone[64];
+	uint64_t fid;
+
+	CHECK_ST(rig_login(r, "alice@mailroot.test", "demo", &alice), ST_OK);
+	CHECK_ST(rig_select(&alice, "INBOX", false, &fid, NULL, NULL), ST_OK);
+	CHECK_ST(rig_store(&alice, fid, "3", STORE_ADD, MF_DELETED, NULL), ST_OK);
+	CHECK_ST(rig_expunge(&alice, fid, gone, sizeof gone), ST_OK);
+}
+
+/* A deleted message that is kept links its body like any other. */
+static void deleted_messages_are_found(void **state)
+{
+	struct buf text = BUF_MAX(100000);
+	struct offline_messages *it;
+	struct offline_message m;
+	struct offline *o;
+	struct rig r;
+
+	(void)state;
+	rig_make(&r, "");
+	rig_up(&r, 1);
+	rig_run(&r, fill);
+	rig_run(&r, delete_one);
+	rig_down(&r);
+	o = open_home(&r);
+	CHECK_ST(offline_kept_open(o->dbs[0].db, 1, &it, &rig_err), ST_OK);
+	CHECK_ST(offline_messages_next(it, &m, &rig_err), ST_OK);
+	CHECK(m.deleted && m.uid == 3 && span_eq(m.path, SPAN("INBOX")));
+	CHECK(span_eq(m.subject, SPAN("Hello there")));
+	CHECK_ST(offline_links(o->dbs[0].db, &m.body, 1, add_link, &text, &rig_err), ST_OK);
+	buf_char(&text, '\0');
+	assert_string_equal(text.at, "1 INBOX 3 deleted;2 INBOX 1 dated;");
+	CHECK_ST(offline_messages_next(it, &m, &rig_err), ST_EOF);
+	offline_messages_close(it);
+	buf_free(&text);
+	offline_close(o);
+	rig_remove(&r);
+}
+
 static void nothing_there_says_so(void **state)
 {
 	struct offline *o;
@@ -171,6 +215,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(everything_is_found),
 		cmocka_unit_test(a_body_leads_back_to_its_messages),
+		cmocka_unit_test(deleted_messages_are_found),
 		cmocka_unit_test(nothing_there_says_so),
 	};
 
