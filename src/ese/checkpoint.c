@@ -155,9 +155,9 @@ enum st checkpoint_take(struct ese *g, uint32_t state, struct err *err)
 	log_counts(g->log, &log_bytes, &syncs);
 	pthread_mutex_lock(&g->lock);
 	c.number = g->checkpoint_number + 1;
+	c.keep_from = g->o.keep_logs ? 0 : backup_keep_from(g, c.position);
 	pthread_mutex_unlock(&g->lock);
 	memcpy(c.signature, g->signature, LOG_SIGNATURE);
-	c.keep_from = g->o.keep_logs ? 0 : pos_gen(c.position);
 	for (struct ese_db *db = g->dbs; st == ST_OK && db; db = db->next) {
 		st = pdb_flush(db->rows, err);
 		if (st == ST_OK)

@@ -281,7 +281,7 @@ static enum st remove_entry(void *arg, const char *entry, struct err *err)
 	return io_unlink(path, err);
 }
 
-static enum st remove_half_made(const char *path, struct err *err)
+enum st db_remove_folder(const char *path, struct err *err)
 {
 	char copy[SEG_PATH_MAX];
 	enum st st;
@@ -316,8 +316,8 @@ static enum st walk_entry(void *arg, const char *entry, struct err *err)
 	db_path(path, w->g, name, "");
 	if (stat(path, &info) < 0 || !S_ISDIR(info.st_mode))
 		return ST_OK;
-	if (ends(entry, ".new", &stem))
-		return remove_half_made(path, err);
+	if (ends(entry, ".new", &stem) || ends(entry, ".snap", &stem))
+		return db_remove_folder(path, err);
 	if (ends(entry, ".edb", &stem)) {
 		if (w->g->fresh)
 			return fail(err, ST_CORRUPT,
@@ -420,7 +420,7 @@ static enum st db_create(struct ese *g, const char *name, struct err *err)
 			st = io_sync_dir(g->dir, err);
 	}
 	if (st == ST_OK && access(half, F_OK) == 0)
-		st = remove_half_made(half, err);
+		st = db_remove_folder(half, err);
 	if (st == ST_OK)
 		st = make_rows(g, half, err);
 	db_path(whole, g, name, ".stm");

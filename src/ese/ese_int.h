@@ -7,6 +7,7 @@
 #ifndef ESE_INT_H
 #define ESE_INT_H
 
+#include "ese/backup.h"
 #include "ese/ese.h"
 #include "ese/log.h"
 #include "ese/log_read.h"
@@ -68,6 +69,14 @@ struct ese {
 	_Atomic bool broken;
 	bool fresh; /* no log was found at opening: a new group */
 	struct err broken_why;
+	/* backup.c, under the lock: log files that are kept though recovery does not need them */
+	struct kept {
+		enum ese_chain chain;
+		uint32_t from; /* CHAIN_WHOLE: from this generation on */
+		uint32_t held; /* a backup is under way and needs those from here on; 0: none is */
+		uint64_t time; /* of the last backup's end */
+		bool full;
+	} kept;
 	bool mark_rows; /* to the apply thread: write the applied position into every database */
 	bool apply_runs, checkpointer_runs;
 	pthread_t apply_thread, checkpointer;
@@ -134,6 +143,8 @@ enum st db_open_all(struct ese *g, struct err *err);
 /* Replay has ended: what is not committed is free. */
 void db_begin(struct ese_db *db);
 void db_close(struct ese_db *db);
+/* A folder of files (RocksDB's) goes away. */
+enum st db_remove_folder(const char *path, struct err *err);
 /* Write the header row and flush: dirty (clean_pos 0) or clean. */
 enum st db_mark(struct ese_db *db, uint64_t clean_pos, struct err *err);
 /* Say in the log that the database is there. */
@@ -147,6 +158,11 @@ void shipping_moved(struct ese *g);
 /* At a checkpoint, before log files are given away: *keep_from becomes smaller where somebody needs them, and who
  * does is written down. */
 enum st shipping_keep(struct ese *g, uint32_t *keep_from, struct err *err);
+/* ---- backup.c: with the lock held ---- */
+/* The oldest generation that stays when recovery needs nothing before this position. */
+uint32_t backup_keep_from(struct ese *g, uint64_t checkpoint_pos);
+/* Logs are not kept any longer: the next backup must be a full one. */
+void backup_give_up(struct ese *g);
 
 /* ---- body.c ---- */
 /* A reference to a committed body; ST_NOTFOUND when it has no link. */

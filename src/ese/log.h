@@ -59,6 +59,10 @@ void log_stop(struct log *l);
  * of another kind, or when a good many of them wait, or on log_kick. */
 void log_queue(struct log *l, struct node *n);
 void log_kick(struct log *l);
+/* Everything that was queued before is written, and the open file is closed if anything is in it: afterwards
+ * the log goes on in generation *next_out and every file below it is closed for good.  Blocks on the disk, and
+ * while it is full.  ST_IO: the log is broken; ST_GONE: it is being stopped. */
+enum st log_roll(struct log *l, uint32_t *next_out, struct err *err);
 /* Largest payload of one record. */
 uint32_t log_payload_max(const struct log *l);
 /* No file could be prepared ahead (the disk is full): take no new work. */
@@ -69,6 +73,7 @@ bool log_starved(struct log *l);
 bool log_has_room(struct log *l, size_t len);
 /* Files of generations below `keep_from` are not needed: reuse or remove them. */
 void log_release(struct log *l, uint32_t keep_from);
+uint32_t log_oldest(struct log *l); /* the smallest generation that is kept */
 /* Where the next group will go. */
 uint64_t log_position(struct log *l);
 /* The same, with the time of the newest group (0: none yet) and the oldest generation that is there. */

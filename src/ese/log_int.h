@@ -18,6 +18,8 @@ struct log {
 	pthread_cond_t ready;   /* to the committer: a file is ahead */
 	bool stop, broken;
 	bool go; /* somebody waits for what is queued */
+	uint64_t rolls_wanted, rolls_done;
+	pthread_cond_t rolled; /* from the committer: rolls_done moved, broken */
 	_Atomic bool starved;
 	struct node *head, **tail;
 	struct seg ahead[LOG_AHEAD];

@@ -46,6 +46,7 @@ void log_break(struct log *l, const struct err *why)
 	first = !l->broken;
 	l->broken = true;
 	pthread_cond_broadcast(&l->ready);
+	pthread_cond_broadcast(&l->rolled);
 	pthread_mutex_unlock(&l->lock);
 	if (first)
 		l->c.broken(l->c.arg, why);
@@ -103,6 +104,16 @@ bool log_has_room(struct log *l, size_t len)
 	has = (l->waiting + len) / 8 * 9 + spare < left;
 	pthread_mutex_unlock(&l->lock);
 	return has;
+}
+
+uint32_t log_oldest(struct log *l)
+{
+	uint32_t gen;
+
+	pthread_mutex_lock(&l->lock);
+	gen = l->oldest;
+	pthread_mutex_unlock(&l->lock);
+	return gen;
 }
 
 uint64_t log_position(struct log *l)
@@ -253,7 +264,7 @@ static bool may_end(struct log *l, bool wait)
 	bool have;
 
 	pthread_mutex_lock(&l->lock);
-	while (wait && l->nahead == 0 && !l->broken)
+	while (wait && l->nahead == 0 && !l->broken && !l->stop)
 		pthread_cond_wait(&l->ready, &l->lock);
 	have = l->nahead > 0;
 	pthread_mutex_unlock(&l->lock);
@@ -299,6 +310,58 @@ static bool commit_group(struct log *l, struct node **list)
 	return true;
 }
 
+/* The open file ends here, unless nothing is in it.  False: no file ahead, or broken. */
+static bool end_file(struct log *l)
+{
+	struct layout g = { .used = GROUP_FIRST, .records = 1 };
+	struct err err = { 0 };
+
+	if (l->off == SEG_HEAD)
+		return true;
+	if (!may_end(l, true))
+		return false;
+	put_end(l, &g);
+	if (write_group(l, &g, 0, &err) != ST_OK) {
+		log_break(l, &err);
+		return false;
+	}
+	next_file(l);
+	return true;
+}
+
+/* What log_roll asked for before `wanted`. */
+static bool roll(struct log *l, uint64_t wanted)
+{
+	bool ended = end_file(l);
+
+	pthread_mutex_lock(&l->lock);
+	if (ended)
+		l->rolls_done = wanted;
+	pthread_cond_broadcast(&l->rolled);
+	pthread_mutex_unlock(&l->lock);
+	return ended;
+}
+
+enum st log_roll(struct log *l, uint32_t *next_out, struct err *err)
+{
+	enum st st = ST_OK;
+	uint64_t mine;
+
+	pthread_mutex_lock(&l->lock);
+	mine = ++l->rolls_wanted;
+	go(l);
+	while (l->rolls_done < mine && !l->broken && !l->stop)
+		pthread_cond_wait(&l->rolled, &l->lock);
+	if (l->rolls_done >= mine)
+		*next_out = pos_gen(l->position);
+	else if (l->broken)
+		st = fail(err, ST_IO, "%s: the log is broken", l->c.dir);
+	else
+		st = fail(err, ST_GONE, "%s: the log is being closed", l->c.dir);
+	pthread_mutex_unlock(&l->lock);
+	return st;
+}
+
 static void free_list(struct node *n)
 {
 	while (n) {
@@ -315,6 +378,7 @@ static void *committer(void *arg)
 
 	pthread_setname_np(pthread_self(), "ese-log");
 	for (;;) {
+		uint64_t rolls;
 		struct node *list;
 		bool stop;
 
@@ -322,6 +386,7 @@ static void *committer(void *arg)
 		while (!l->go && !l->stop)
 			pthread_cond_wait(&l->work, &l->lock);
 		l->go = false;
+		rolls = l->rolls_wanted == l->rolls_done ? 0 : l->rolls_wanted;
 		list = l->head;
 		l->head = NULL;
 		l->tail = &l->head;
@@ -329,6 +394,8 @@ static void *committer(void *arg)
 		pthread_mutex_unlock(&l->lock);
 		while (list && !stop)
 			stop = !commit_group(l, &list);
+		if (!stop && rolls)
+			stop = !roll(l, rolls);
 		if (stop) {
 			free_list(list);
 			return NULL;
@@ -343,6 +410,7 @@ static void log_destroy(struct log *l)
 	for (unsigned i = 0; i < l->nahead; i++)
 		seg_close(&l->ahead[i]);
 	seg_close(&l->cur);
+	pthread_cond_destroy(&l->rolled);
 	pthread_cond_destroy(&l->ready);
 	pthread_cond_destroy(&l->prepare);
 	pthread_cond_destroy(&l->work);
@@ -383,6 +451,7 @@ enum st log_start(const struct log_conf *c, uint32_t gen, uint64_t prev_created,
 	pthread_cond_init(&l->work, NULL);
 	pthread_cond_init(&l->prepare, NULL);
 	pthread_cond_init(&l->ready, NULL);
+	pthread_cond_init(&l->rolled, NULL);
 	if (posix_memalign((void **)&l->buffer, LOG_PAGE, c->segment_bytes - SEG_HEAD) != 0) {
 		l->buffer = NULL;
 		st = fail(err, ST_NOMEM, "log buffer");
@@ -409,6 +478,8 @@ void log_stop(struct log *l)
 	l->stop = true;
 	pthread_cond_broadcast(&l->work);
 	pthread_cond_broadcast(&l->prepare);
+	pthread_cond_broadcast(&l->ready);
+	pthread_cond_broadcast(&l->rolled);
 	pthread_mutex_unlock(&l->lock);
 	pthread_join(l->preparer, NULL);
 	pthread_join(l->committer, NULL);
