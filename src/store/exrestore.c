@@ -1,5 +1,6 @@
-/* exrestore.c - the administrator puts a message back that was taken out of a backup. */
+/* exrestore.c - the administrator puts messages back that were taken out of a backup. */
 #include "store/call.h"
+#include "store/item.h"
 #include "store/message.h"
 #include "store/tree.h"
 
@@ -12,6 +13,73 @@ static enum st find_mailbox(struct call *c, struct err *err)
 			    (unsigned long long)id);
 	return mailbox_get(c->shard, id, &c->mb, err);
 }
+
+/* ---- what is there ---- */
+
+static enum st tell_message(struct wire_rows_out *rows, const struct entry *e,
+			    const struct plist *item)
+{
+	struct pw w;
+
+	wire_row_begin(rows, &w, 4);
+	pw_u32(&w, PR_INTERNET_ARTICLE_NUMBER, e->uid);
+	pw_u64(&w, PR_MESSAGE_SIZE_EXTENDED, e->size);
+	pw_u64(&w, PR_MESSAGE_DELIVERY_TIME, (uint64_t)e->date);
+	pw_copy(&w, item, PR_INTERNET_MESSAGE_ID);
+	return wire_row_end(rows, &w);
+}
+
+/* Positions in the index move while a row is sent: it goes by UIDs. */
+static enum st tell_messages(struct call *c, struct wire_rows_out *rows, struct err *err)
+{
+	uint32_t next = c->folder->seen.uidnext;
+	struct items items;
+	enum st st = ST_OK;
+	size_t i = 0;
+
+	items_begin(&items, c->folder);
+	while (st == ST_OK && i < c->ix->n && c->ix->at[i].uid < next) {
+		struct entry e = c->ix->at[i];
+		struct plist item;
+
+		st = items_get(&items, e.uid, next - 1, &item, err);
+		if (st == ST_OK)
+			st = tell_message(rows, &e, &item);
+		if (st == ST_NOTFOUND) /* it vanished meanwhile */
+			st = ST_OK;
+		i = index_from(c->ix, e.uid + 1);
+	}
+	items_end(&items);
+	return st;
+}
+
+enum st serve_ADM_MESSAGES(struct call *c, struct err *err)
+{
+	struct wire_rows_out rows;
+	struct folder *f;
+	struct pw w;
+	enum st st = find_mailbox(c, err);
+
+	if (st != ST_OK)
+		return st;
+	f = folder_by_path(c->mb, plist_span(&c->in, PR_FOLDER_PATH), true);
+	if (!f)
+		return fail(err, ST_NOTFOUND, "there is no such folder");
+	c->folder = folder_hold(f);
+	st = index_get(f, &c->ix, err);
+	if (st != ST_OK)
+		return st;
+	wire_rows_begin(&rows, c->rq);
+	wire_row_begin(&rows, &w, 2);
+	pw_u32(&w, PR_UIDVALIDITY, f->uidvalidity);
+	pw_u32(&w, PR_INTERNET_ARTICLE_NUMBER_NEXT, f->seen.uidnext);
+	st = wire_row_end(&rows, &w);
+	if (st == ST_OK)
+		st = tell_messages(c, &rows, err);
+	return call_rows_end(c, &rows, st, err);
+}
+
+/* ---- putting one back ---- */
 
 /* The folder of the path, made when it is not there. */
 static enum st find_folder(struct call *c, struct err *err)
