@@ -1,11 +1,11 @@
 /* cmd_keep.c - deleted messages that are kept: listed, brought back, removed for good. */
 #include "admin/cli.h"
 #include "admin/storelink.h"
+#include "base/timetext.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define ANSWER_MAX (64u * 1024 * 1024)
 
@@ -142,25 +142,6 @@ static int read_ids(struct errand *e, bool all)
 	return 0;
 }
 
-/* A day, or a moment in UTC. */
-static bool read_time(const char *text, int64_t *ns)
-{
-	static const char *const forms[] = { "%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%MZ" };
-
-	for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
-		struct tm tm = { 0 };
-		const char *end = strptime(text, forms[i], &tm);
-
-		if (end && !*end) {
-			time_t seconds = timegm(&tm);
-
-			*ns = (int64_t)seconds * NS_PER_SEC;
-			return seconds > 0 && seconds < INT64_MAX / NS_PER_SEC;
-		}
-	}
-	return false;
-}
-
 static void fill_ids(struct pw *w, const struct errand *e)
 {
 	if (e->ids)
@@ -209,10 +190,11 @@ int cmd_deleted_list(struct cli *c)
 			    .row = deleted_row,
 			    .table = "deleted" };
 
-	if (c->options[LIST_SINCE] && !read_time(c->options[LIST_SINCE], &e.since))
-		return misuse(
-			"--since takes a day (2026-11-30) or a moment (2026-11-30T12:00:00Z), not",
-			c->options[LIST_SINCE]);
+	struct err err;
+
+	if (c->options[LIST_SINCE] &&
+	    time_read(span_str(c->options[LIST_SINCE]), &e.since, &err) != ST_OK)
+		return misuse("--since", err.text);
 	return run(&e);
 }
 

@@ -1,10 +1,9 @@
 /* report.c - tables, as aligned text or as JSON. */
 #include "admin/report.h"
 
-#include "base/clock.h"
+#include "base/timetext.h"
 
 #include <assert.h>
-#include <time.h>
 
 #define CELLS_MAX (16u * 1024 * 1024)
 #define LINE_WIDE 132 /* columns of a terminal */
@@ -214,13 +213,9 @@ void report_num(struct report *r, const char *column, uint64_t value)
 
 void report_time(struct report *r, const char *column, int64_t ns)
 {
-	time_t seconds = (time_t)(ns / NS_PER_SEC);
-	char text[32] = "";
-	struct tm tm;
+	char text[TIME_TEXT];
 
-	if (ns)
-		strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&seconds, &tm));
-	report_str(r, column, text);
+	report_str(r, column, ns ? time_write(text, ns, 0) : "");
 }
 
 void report_bool(struct report *r, const char *column, bool value)

@@ -2,12 +2,12 @@
 #include "base/logline.h"
 
 #include "base/clock.h"
+#include "base/timetext.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define LINE_MAX_BYTES 2048
@@ -164,15 +164,9 @@ static void put_field(struct line *l, const struct log_field *f)
 
 static void put_time(struct line *l)
 {
-	char text[40];
-	struct tm tm;
-	int64_t now = clock_real();
-	time_t seconds = now / NS_PER_SEC;
+	char text[TIME_TEXT];
 
-	gmtime_r(&seconds, &tm);
-	size_t n = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(text + n, sizeof(text) - n, ".%03dZ", (int)(now % NS_PER_SEC / NS_PER_MS));
-	put_text(l, "time", span_str(text));
+	put_text(l, "time", span_str(time_write(text, clock_real(), 3)));
 }
 
 void log_fields(enum log_level level, const char *event, const struct log_field *fields)
