@@ -152,7 +152,9 @@ enum st checkpoint_take(struct ese *g, uint32_t state, struct err *err)
 
 	if (st != ST_OK)
 		return st;
-	log_counts(g->log, &log_bytes, &syncs);
+	log_bytes = 0;
+	if (g->log)
+		log_counts(g->log, &log_bytes, &syncs);
 	pthread_mutex_lock(&g->lock);
 	c.number = g->checkpoint_number + 1;
 	c.keep_from = g->o.keep_logs ? 0 : backup_keep_from(g, c.position);
@@ -163,7 +165,7 @@ enum st checkpoint_take(struct ese *g, uint32_t state, struct err *err)
 		if (st == ST_OK)
 			st = io_sync(db->fd, db->name, err);
 	}
-	if (st == ST_OK && c.keep_from != 0)
+	if (st == ST_OK && c.keep_from != 0 && g->log)
 		st = shipping_keep(g, &c.keep_from, err);
 	if (st == ST_OK)
 		st = write_slot(g, &c, err);
@@ -174,7 +176,8 @@ enum st checkpoint_take(struct ese *g, uint32_t state, struct err *err)
 	g->checkpoint_pos = c.position;
 	g->checkpoint_log = log_bytes;
 	pthread_mutex_unlock(&g->lock);
-	log_release(g->log, c.keep_from);
+	if (g->log)
+		log_release(g->log, c.keep_from);
 	return ST_OK;
 }
 

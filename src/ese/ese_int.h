@@ -11,6 +11,7 @@
 #include "ese/ese.h"
 #include "ese/log.h"
 #include "ese/log_read.h"
+#include "ese/log_tail.h"
 #include "ese/pdb.h"
 #include "ese/pins.h"
 #include "ese/round.h"
@@ -67,7 +68,8 @@ struct ese {
 	uint64_t commits;
 	bool stop, stop_apply, replaying;
 	_Atomic bool broken;
-	bool fresh; /* no log was found at opening: a new group */
+	bool standby; /* its log comes from elsewhere (standby.c): no log, no threads */
+	bool fresh;   /* no log was found at opening: a new group */
 	struct err broken_why;
 	/* backup.c, under the lock: log files that are kept though recovery does not need them */
 	struct kept {
@@ -125,6 +127,11 @@ struct ese_body {
 };
 
 /* ---- group.c, db.c ---- */
+/* A group without a log of its own: locked, its databases opened, the log that is there replayed up to *end (unless
+ * the group is `fresh`).  *out is set whatever comes, for group_close_standby, which takes NULL. */
+enum st group_open_standby(const char *dir, const struct ese_options *o, struct ese **out,
+			   struct log_end *end, struct err *err);
+void group_close_standby(struct ese *g);
 void group_break(struct ese *g, const struct err *why);
 void group_queue(struct ese *g, struct node *n);
 /* What a node counts for in queue_bytes. */
@@ -200,6 +207,8 @@ void *checkpoint_thread(void *arg);
 /* Replay from `cp` (position 0: the oldest file) to the end of the log, which is *end_out. */
 enum st recover(struct ese *g, const struct checkpoint *cp, struct log_end *end_out,
 		struct err *err);
+/* On a standby: one more group, durable in the log. */
+enum st recover_group(struct ese *g, const struct log_group *group, struct err *err);
 /* Ask for the FREE of every body that lost its last link but was not freed. */
 enum st recover_orphans(struct ese *g, struct err *err);
 

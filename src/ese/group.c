@@ -440,6 +440,35 @@ enum st ese_open(const char *dir, const struct ese_options *o, struct ese **out,
 	return ST_OK;
 }
 
+enum st group_open_standby(const char *dir, const struct ese_options *o, struct ese **out,
+			   struct log_end *end, struct err *err)
+{
+	struct ese *g = group_new(dir, o);
+	struct checkpoint cp;
+	enum st st;
+
+	*out = g;
+	if (!g)
+		return fail(err, ST_NOMEM, "open %s", dir);
+	g->standby = true;
+	st = make_dir(dir, err);
+	if (st == ST_OK)
+		st = lock_dir(g, err);
+	if (st == ST_OK)
+		st = find_log(g, &cp, err);
+	if (st == ST_OK)
+		st = db_open_all(g, err);
+	if (st == ST_OK && !g->fresh)
+		st = recover(g, &cp, end, err);
+	return st;
+}
+
+void group_close_standby(struct ese *g)
+{
+	if (g)
+		group_destroy(g);
+}
+
 /* ---- closing ---- */
 
 /* Everything queued is applied, and what that queued in turn; false: the group broke. */

@@ -17,7 +17,8 @@ struct log_reader {
 	size_t room;
 	uint32_t off;
 	uint64_t number;
-	bool ended; /* the last group closed the file */
+	bool ended;      /* the last group closed the file */
+	bool unfinished; /* that may be the end of the log */
 
 	/* about the next file, once `peeked` */
 	bool peeked, has_next, next_used;
@@ -274,7 +275,7 @@ enum st log_read_group(struct log_reader *r, struct log_group *out, struct err *
 		if (st != ST_OK)
 			return st;
 		if (r->ended && !r->has_next)
-			return missing(r, err);
+			return r->unfinished ? ST_EOF : missing(r, err);
 		if (r->ended ? r->prev_end != 0 : r->prev_end != 0 && r->off > r->prev_end)
 			return damaged(r, err);
 		if (!r->ended && (r->prev_end == 0 || r->off != r->prev_end))
@@ -285,9 +286,14 @@ enum st log_read_group(struct log_reader *r, struct log_group *out, struct err *
 	}
 }
 
+void log_read_unfinished(struct log_reader *r)
+{
+	r->unfinished = true;
+}
+
 void log_read_end(const struct log_reader *r, struct log_end *out)
 {
-	*out = (struct log_end){ r->head.gen, r->off, r->head.created, r->number };
+	*out = (struct log_end){ r->head.gen, r->off, r->head.created, r->number, r->ended };
 }
 
 enum st log_sync_all(const char *dir, uint32_t from, struct err *err)

@@ -42,6 +42,8 @@ struct log_reader;
 enum st log_read_open(const char *dir, uint32_t from, const unsigned char *signature,
 		      struct log_reader **out, struct err *err);
 void log_read_close(struct log_reader *r);
+/* The log comes from elsewhere: the file behind one that is closed may not be there yet, which is its end then. */
+void log_read_unfinished(struct log_reader *r);
 const unsigned char *log_read_signature(const struct log_reader *r);
 /* The next group; what it points to is valid until the next call.  ST_EOF: the end of the log (which
  * may be a torn group).  ST_CORRUPT: synced bytes are damaged or a file is missing. */
@@ -52,6 +54,7 @@ struct log_end {
 	uint32_t gen, off;
 	uint64_t created; /* of that file */
 	uint64_t number;  /* of the last group, 0 when none was seen */
+	bool ended;       /* the last group closed the file, and the next is to come */
 };
 void log_read_end(const struct log_reader *r, struct log_end *out);
 

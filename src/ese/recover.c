@@ -97,6 +97,8 @@ enum st recover(struct ese *g, const struct checkpoint *cp, struct log_end *end_
 		st = log_read_open(g->dir, cp->position ? pos_gen(from) : 0, g->signature, &r, err);
 	if (st != ST_OK)
 		return st;
+	if (g->standby)
+		log_read_unfinished(r);
 	log_read_end(r, end_out);
 	if (from != 0 && end_out->gen > pos_gen(from)) {
 		log_read_close(r);
@@ -105,11 +107,16 @@ enum st recover(struct ese *g, const struct checkpoint *cp, struct log_end *end_
 	}
 	g->replaying = true;
 	st = replay(g, r, cp->position ? from : 0, err);
-	g->replaying = false;
+	g->replaying = g->standby;
 	log_read_end(r, end_out);
 	log_read_close(r);
 	g->recovery_ns = (uint64_t)(clock_mono() - began);
 	return st == ST_OK ? check_ahead(g, end_out, err) : st;
+}
+
+enum st recover_group(struct ese *g, const struct log_group *group, struct err *err)
+{
+	return replay_group(g, group, group->pos, err);
 }
 
 static enum st free_orphans(struct ese_db *db, struct err *err)

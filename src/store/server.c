@@ -4,6 +4,7 @@
 #include "store/content.h"
 #include "store/directory.h"
 #include "store/keep.h"
+#include "store/exship.h"
 #include "store/sasl.h"
 #include "store/watch.h"
 
@@ -243,6 +244,7 @@ static enum st open_engine(struct server *s, struct err *err)
 		.segment_bytes = (uint32_t)config_int(conf, "log_segment_bytes") & ~4095u,
 		.checkpoint_bytes = (uint64_t)config_int(conf, "checkpoint_bytes"),
 		.reserve_bytes = reserve ? reserve : 1, /* 0 would be the engine's own choice */
+		.ship_keep_bytes = (uint64_t)config_int(conf, "ship_keep_bytes"),
 		.cache_bytes = (size_t)config_int(conf, "cache_bytes"),
 		.broken = broken,
 		.progress = progress,
@@ -258,7 +260,7 @@ static enum st open_engine(struct server *s, struct err *err)
 	st = ese_db_open(s->store.ese, DATABASE, true, &s->store.db, err);
 	if (st == ST_OK)
 		s->store.db_id = ese_db_id(s->store.db);
-	return st;
+	return st == ST_OK ? shipping_add(&s->store, "first", s->store.ese, err) : st;
 }
 
 static enum st make_shards(struct server *s, struct err *err)
@@ -376,6 +378,7 @@ void server_close(struct server *s)
 		shard_end(&s->store.shards[i]);
 	sasl_free(s->store.sasl);
 	directory_close(s->store.directory);
+	shipping_end(&s->store);
 	if (s->store.ese)
 		ese_close(s->store.ese);
 	free(s->store.shards);

@@ -49,6 +49,7 @@ struct shard {
 
 struct directory; /* directory.h; shard 0 */
 struct sasl;      /* sasl.h; shard 0 */
+struct shipped;   /* exship.c; shard 0 */
 
 struct store {
 	const struct config *conf;
@@ -64,6 +65,7 @@ struct store {
 	bool keep_until_backup; /* and not less long than until a backup holds them */
 	struct directory *directory;
 	struct sasl *sasl;
+	struct shipped *shipped;
 	int64_t started;       /* clock_real */
 	_Atomic bool stopping; /* long work ends at its next step */
 	/* Requests, changes and purges under way: the store ends when there are none. */
