@@ -13,6 +13,11 @@
 #define ROUND_BYTES (1024u * 1024)
 #define ROUND_NODES 512u
 
+static enum st add_piece(void *arg, const struct rec_body *piece, struct err *err)
+{
+	return round_body(arg, piece, err);
+}
+
 enum st apply_record(struct ese *g, const struct rec *r, bool rows, bool pages, struct err *err)
 {
 	struct ese_db *db = r->db ? db_by_number(g, r->db) : NULL;
@@ -27,9 +32,11 @@ enum st apply_record(struct ese *g, const struct rec *r, bool rows, bool pages, 
 	case REC_BODY:
 		if (!pages)
 			return ST_OK;
-		if (rec_body_get(r->payload, &body) == ST_OK)
-			return round_body(db->round, &body, err);
-		break;
+		if (rec_body_get(r->payload, &body) != ST_OK)
+			break;
+		if (g->beside)
+			return beside_pieces(g->beside, r, &body, add_piece, db->round, err);
+		return round_body(db->round, &body, err);
 	case REC_COMMIT:
 		return rows ? round_commit(db->round, r, err) : ST_OK;
 	case REC_FREE:
@@ -82,6 +89,10 @@ static enum st apply_nodes(struct ese *g, const struct node *n, uint64_t *end_ou
 	enum st st = ST_OK;
 
 	for (; st == ST_OK && n; n = n->next) {
+		if (n->way != NODE_LOGGED) {
+			body_passed(n);
+			continue;
+		}
 		struct rec r = { .kind = n->kind,
 				 .db = n->db_number,
 				 .pos = n->pos,
@@ -158,7 +169,7 @@ static bool apply_list(struct ese *g, struct node *list)
 		struct node *round = cut_round(&list);
 		struct finished f = { 0 };
 		struct err err = { 0 };
-		uint64_t pos = 0;
+		uint64_t pos = g->applied_pos; /* only this thread moves it */
 
 		if (apply_nodes(g, round, &pos, &err) != ST_OK) {
 			group_break(g, &err);

@@ -143,7 +143,8 @@ static void put_description(struct ese_batch *b, const struct ese_body *body)
 
 	if (!at)
 		return;
-	at[0] = ITEM_DESCRIBE;
+	at[0] = body->way == WAY_DIRECT ? ITEM_DESCRIBE_DIRECT : ITEM_DESCRIBE;
+	b->node->after_direct |= body->way == WAY_DIRECT;
 	le64_put(at + 1, body->id);
 	le64_put(at + 9, body->len);
 	le32_put(at + 17, body->nruns);
@@ -164,10 +165,10 @@ void ese_link(struct ese_batch *b, struct ese_body *body)
 	assert(body->db == b->db);
 	if (b->failed.st != ST_OK)
 		return;
-	pthread_mutex_lock(&body->db->lock);
-	known = body->linked;
 	if (body->fresh)
 		body_seal(body);
+	pthread_mutex_lock(&body->db->lock);
+	known = body->linked;
 	body->refs++;
 	pthread_mutex_unlock(&body->db->lock);
 	if (!keep_body(b, body)) {

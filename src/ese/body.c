@@ -19,8 +19,19 @@ static struct ese_body **slot(struct ese_db *db, uint64_t id)
 	return at;
 }
 
-static void body_destroy(struct ese_body *b)
+static void free_nodes(struct node *n)
 {
+	while (n) {
+		struct node *next = n->next;
+
+		node_free(n);
+		n = next;
+	}
+}
+
+void body_destroy(struct ese_body *b)
+{
+	free_nodes(b->kept);
 	free(b->runs);
 	free(b->crcs);
 	free(b);
@@ -36,6 +47,7 @@ enum st ese_body_new(struct ese_db *db, struct ese_body **out, struct err *err)
 	b->db = db;
 	b->fresh = true;
 	b->refs = 1;
+	b->kept_tail = &b->kept;
 	b->id = atomic_fetch_add(&db->next_id, 1);
 	pthread_mutex_lock(&db->lock);
 	at = slot(db, b->id);
@@ -63,6 +75,40 @@ void ese_body_hold(struct ese_body *b)
 	pthread_mutex_unlock(&b->db->lock);
 }
 
+/* Never linked: nothing on disk says that the pages are anybody's.  Bytes of it that are still in the queue come
+ * before whatever the next owner does with them, so they go behind those. */
+static void give_pages_back(struct ese_body *b)
+{
+	struct node *n;
+
+	if (!b->queued) {
+		for (uint32_t i = 0; i < b->nruns; i++)
+			space_release(b->db->space, b->runs[i].page, b->runs[i].pages);
+		return;
+	}
+	/* Without memory the pages are free again after the next opening. */
+	n = node_new(REC_BODY, b->nruns * 8);
+	if (!n)
+		return;
+	n->way = NODE_PASS;
+	n->db = b->db;
+	n->len = b->nruns * 8;
+	for (uint32_t i = 0; i < b->nruns; i++) {
+		le32_put(n->payload + (size_t)i * 8, b->runs[i].page);
+		le32_put(n->payload + (size_t)i * 8 + 4, b->runs[i].pages);
+	}
+	group_queue(b->db->g, n);
+}
+
+void body_passed(const struct node *n)
+{
+	struct span runs = span_of(n->payload, n->len);
+
+	if (n->way == NODE_PASS)
+		for (uint32_t i = 0; i < n->len / 8; i++)
+			space_release(n->db->space, run_page(runs, i), run_pages(runs, i));
+}
+
 void ese_body_drop(struct ese_body *b)
 {
 	struct ese_db *db;
@@ -79,10 +125,10 @@ void ese_body_drop(struct ese_body *b)
 	pthread_mutex_unlock(&db->lock);
 	if (!last)
 		return;
-	/* Never linked: nothing on disk says that these pages are anybody's. */
 	if (b->fresh && !b->linked)
-		for (uint32_t i = 0; i < b->nruns; i++)
-			space_release(db->space, b->runs[i].page, b->runs[i].pages);
+		give_pages_back(b);
+	if (b->way == WAY_DIRECT)
+		direct_end(db->g);
 	if (b->orphan)
 		body_queue_free(db, b->id);
 	body_destroy(b);
@@ -279,16 +325,6 @@ static void count_crcs(struct ese_body *b, const char *at, size_t len)
 	}
 }
 
-static void free_nodes(struct node *n)
-{
-	while (n) {
-		struct node *next = n->next;
-
-		node_free(n);
-		n = next;
-	}
-}
-
 /* BODY records for the bytes, copied: from here on only the copies are looked at. */
 static enum st make_nodes(struct ese_body *b, const char *bytes, size_t len, struct node **out,
 			  struct err *err)
@@ -325,10 +361,72 @@ static enum st make_nodes(struct ese_body *b, const char *bytes, size_t len, str
 	return ST_OK;
 }
 
+/* Queue nodes whose bytes are claimed. */
+static void queue_nodes(struct ese_body *b, struct node *list)
+{
+	while (list) {
+		struct node *next = list->next;
+
+		list->way = b->way == WAY_DIRECT ? NODE_DIRECT : NODE_LOGGED;
+		group_queue(b->db->g, list);
+		b->queued = true;
+		list = next;
+	}
+}
+
+static void queue_kept(struct ese_body *b)
+{
+	struct node *list = b->kept;
+
+	b->kept = NULL;
+	b->kept_tail = &b->kept;
+	queue_nodes(b, list);
+}
+
+/* The way of a body, with `len` bytes more, and the room that it needs. */
+struct choice {
+	enum body_way way;
+	bool began; /* counted in direct_now for it */
+	size_t claimed;
+};
+
+static void unchoose(struct ese_body *b, const struct choice *c)
+{
+	if (c->claimed)
+		group_unclaim(b->db->g, c->claimed);
+	if (c->began)
+		direct_end(b->db->g);
+}
+
+/* Bytes that are kept back need no room; when they become too many, all go the same way. */
+static enum st choose(struct ese_body *b, size_t len, struct choice *c, struct err *err)
+{
+	struct ese *g = b->db->g;
+	enum st st;
+
+	*c = (struct choice){ .way = b->way };
+	if (b->len == 0)
+		c->way = g->circular ? WAY_OPEN : WAY_LOG;
+	if (c->way == WAY_OPEN && b->len + len <= g->o.direct_bytes)
+		return ST_OK;
+	if (c->way == WAY_OPEN) {
+		len += b->len;
+		c->began = direct_begin(g);
+		c->way = c->began ? WAY_DIRECT : WAY_LOG;
+	}
+	st = group_claim(g, len, c->way == WAY_DIRECT, err);
+	if (st == ST_OK)
+		c->claimed = len;
+	else
+		unchoose(b, c);
+	return st;
+}
+
 enum st ese_body_write(struct ese_body *b, const void *bytes, size_t len, struct err *err)
 {
 	struct ese *g = b->db->g;
 	struct node *list = NULL;
+	struct choice choice;
 	enum st st;
 
 	assert(b->fresh && !b->sealed);
@@ -339,35 +437,43 @@ enum st ese_body_write(struct ese_body *b, const void *bytes, size_t len, struct
 		return ST_OK;
 	st = group_admit(g, len, false, err);
 	if (st == ST_OK)
-		st = group_claim(g, len, err);
-	if (st != ST_OK)
-		return st;
-	st = reserve_pages(b, b->len + len, err);
+		st = reserve_pages(b, b->len + len, err);
 	if (st == ST_OK)
 		st = room_for_crcs(b, b->len + len, err);
 	if (st == ST_OK)
-		st = make_nodes(b, bytes, len, &list, err);
+		st = choose(b, len, &choice, err);
+	if (st != ST_OK)
+		return st;
+	st = make_nodes(b, bytes, len, &list, err);
 	if (st != ST_OK) {
-		group_unclaim(g, len);
+		unchoose(b, &choice);
 		return st;
 	}
-	while (list) {
-		struct node *next = list->next;
-
-		count_crcs(b, list->payload + REC_BODY_HEAD, list->len - REC_BODY_HEAD);
-		group_queue(g, list);
-		list = next;
+	b->way = choice.way;
+	*b->kept_tail = list;
+	for (struct node *n = list; n; n = n->next) {
+		count_crcs(b, n->payload + REC_BODY_HEAD, n->len - REC_BODY_HEAD);
+		b->kept_tail = &n->next;
 	}
+	if (b->way != WAY_OPEN)
+		queue_kept(b);
 	return ST_OK;
 }
 
-void body_seal(struct ese_body *b)
+/* A small body of a group with circular logging: through the log, or beside it when that has no room. */
+static void send_kept(struct ese_body *b)
+{
+	struct ese *g = b->db->g;
+
+	b->way = !log_has_room(g->log, b->len) && direct_begin(g) ? WAY_DIRECT : WAY_LOG;
+	group_claim_anyway(g, b->len);
+	queue_kept(b);
+}
+
+static void trim(struct ese_body *b)
 {
 	uint32_t need = (uint32_t)((b->len + ESE_PAGE - 1) / ESE_PAGE);
 
-	if (b->sealed)
-		return;
-	b->sealed = true;
 	while (b->reserved > need) {
 		struct run *last = &b->runs[b->nruns - 1];
 		uint32_t give = b->reserved - need;
@@ -380,4 +486,16 @@ void body_seal(struct ese_body *b)
 		if (last->pages == 0)
 			b->nruns--;
 	}
+}
+
+void body_seal(struct ese_body *b)
+{
+	pthread_mutex_lock(&b->db->sealing);
+	if (!b->sealed) {
+		trim(b);
+		if (b->kept)
+			send_kept(b);
+		b->sealed = true;
+	}
+	pthread_mutex_unlock(&b->db->sealing);
 }

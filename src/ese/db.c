@@ -187,6 +187,7 @@ static struct ese_db *db_new(struct ese *g, const char *name)
 	db->g = g;
 	db->fd = db->read_fd = -1;
 	snprintf(db->name, sizeof(db->name), "%s", name);
+	pthread_mutex_init(&db->sealing, NULL);
 	pthread_mutex_init(&db->lock, NULL);
 	db->space = space_new(grow_file, db);
 	db->pins = db->space ? pins_new(db->space) : NULL;
@@ -206,9 +207,7 @@ void db_close(struct ese_db *db)
 			struct ese_body *b = db->table[i];
 
 			db->table[i] = b->next;
-			free(b->runs);
-			free(b->crcs);
-			free(b);
+			body_destroy(b);
 		}
 	round_free(db->round);
 	pins_free(db->pins);
@@ -219,6 +218,7 @@ void db_close(struct ese_db *db)
 	if (db->fd >= 0)
 		close(db->fd);
 	pthread_mutex_destroy(&db->lock);
+	pthread_mutex_destroy(&db->sealing);
 	free(db);
 }
 

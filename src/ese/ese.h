@@ -46,6 +46,8 @@ struct ese_options {
 	size_t cache_bytes;        /* RocksDB's block cache, per database (32 MiB) */
 	size_t write_buffer_bytes; /* one of RocksDB's two write buffers, per database (16 MiB) */
 	uint64_t ship_keep_bytes;  /* log kept for those who ship it (shipping.h) at most (1 GiB) */
+	bool circular;             /* a group made by this opening begins with circular logging */
+	uint32_t direct_bytes;     /* with it, larger bodies do not go through the log (32 KiB) */
 	bool keep_logs; /* checkpoints do not give log files away (roll-forward needs them) */
 	int log_sync;   /* how a group becomes durable: 0 O_DIRECT and O_DSYNC where the file system
 				      * allows it, else 1; 1 RWF_DSYNC; 2 fdatasync */
@@ -58,6 +60,13 @@ struct ese_options {
 enum st ese_open(const char *dir, const struct ese_options *o, struct ese **out, struct err *err);
 /* Finish what is queued, checkpoint, close: the next open replays nothing. */
 void ese_close(struct ese *g);
+
+/* Circular logging: bodies over direct_bytes are written to their pages and synced beside the log, which then can't roll
+ * an older copy forward over them.  Kept by the group; takes effect for bodies that begin now.  Blocks on the disk (a
+ * checkpoint).  ST_IO: the group is broken. */
+enum st ese_set_circular(struct ese *g, bool on, struct err *err);
+/* Is it on, or are bodies still on their way that were begun while it was? */
+bool ese_circular(struct ese *g);
 
 /* ---- databases: life.c; docs/crash-states.md, "The life of a database" ---- */
 
@@ -210,7 +219,8 @@ enum st ese_checkpoint(struct ese *g, struct err *err);
 struct ese_stats {
 	uint64_t commits, log_bytes, log_syncs, log_position, applied_position, checkpoint_position;
 	uint64_t bodies, pages_total, pages_free, pages_reserved, pins,
-		queue_bytes; /* of all that are up */
+		queue_bytes;                 /* of all that are up */
+	uint64_t direct_bytes, direct_syncs; /* bodies written beside the log */
 	uint64_t recovered_records, recovery_ns;
 	uint64_t databases, databases_up, databases_failed;
 	bool refusing; /* disk nearly full: new work is refused */

@@ -9,6 +9,7 @@
 
 #include "ese/backup.h"
 #include "ese/ese.h"
+#include "ese/beside.h"
 #include "ese/log.h"
 #include "ese/log_read.h"
 #include "ese/log_tail.h"
@@ -84,11 +85,16 @@ struct ese {
 	pthread_t apply_thread, checkpointer;
 
 	struct shipping ship;
+	/* circular logging (direct.c) */
+	_Atomic bool circular; /* new bodies may go beside the log */
+	uint32_t direct_now;   /* bodies that do, still held by somebody */
+	_Atomic uint64_t direct_bytes, direct_syncs;
 
 	/* the disk's free space, looked at now and then (reserve.c) */
 	_Atomic uint64_t taken_since, last_look, free_bytes;
 
 	uint64_t recovered_records, recovery_ns;
+	struct beside *beside; /* replay */
 };
 
 struct ese_db {
@@ -103,11 +109,19 @@ struct ese_db {
 	struct pins *pins;
 	struct round *round; /* the apply thread's */
 	uint64_t applied;    /* as in row 01 */
+	bool direct_dirty;   /* committer: pages were written since its last sync */
 	_Atomic uint64_t nbodies;
 	_Atomic uint64_t next_id;
 
+	pthread_mutex_t sealing; /* before ese.lock: whoever links a body first queues its bytes */
 	pthread_mutex_t lock;
 	struct ese_body *table[BODY_TABLE];
+};
+
+enum body_way {
+	WAY_LOG,
+	WAY_OPEN, /* circular logging, and still small: its nodes are kept back until it is known */
+	WAY_DIRECT, /* counted in direct_now */
 };
 
 /* A body that somebody holds: being written, or only counted (`fresh` is false). */
@@ -117,9 +131,12 @@ struct ese_body {
 	uint64_t id, len;
 	uint32_t refs; /* db->lock */
 	bool fresh;    /* written here */
-	bool sealed;   /* complete: linked once */
-	bool linked;   /* db->lock: the row is there */
-	bool orphan;   /* db->lock: the row is there with count 0 */
+	bool sealed;   /* db->sealing: complete, linked once */
+	bool queued;   /* nodes of it are or were in the log's queue */
+	enum body_way way;
+	struct node *kept, **kept_tail; /* WAY_OPEN */
+	bool linked;                    /* db->lock: the row is there */
+	bool orphan;                    /* db->lock: the row is there with count 0 */
 	uint32_t nruns, cap_runs, npages, cap_pages;
 	struct run *runs;
 	uint32_t *crcs;    /* of each page */
@@ -137,8 +154,10 @@ void group_queue(struct ese *g, struct node *n);
 /* What a node counts for in queue_bytes. */
 size_t group_cost(const struct node *n);
 /* Room in the queue for `len` bytes of a body, counted when ST_OK (its BODY nodes are not counted
- * again); ST_BUSY: none. */
-enum st group_claim(struct ese *g, size_t len, struct err *err);
+ * again); ST_BUSY: none.  `direct`: they need no room in the log. */
+enum st group_claim(struct ese *g, size_t len, bool direct, struct err *err);
+/* The same, whether there is room or not. */
+void group_claim_anyway(struct ese *g, size_t len);
 void group_unclaim(struct ese *g, size_t len);
 /* Run those who wait for room, if there is room (or no hope of it). */
 void group_wake(struct ese *g);
@@ -180,7 +199,20 @@ void body_applied(struct ese_db *db, uint64_t id, uint32_t count, bool gone);
 bool body_is_new(struct ese_db *db, uint64_t id);
 /* Ask the log to free a body without references. */
 void body_queue_free(struct ese_db *db, uint64_t id);
+/* The body is complete: its last nodes are queued when this returns. */
 void body_seal(struct ese_body *b);
+/* Free it, with what was kept back. */
+void body_destroy(struct ese_body *b);
+/* Apply thread: a node without a record has come by. */
+void body_passed(const struct node *n);
+
+/* ---- direct.c ---- */
+/* May a body go beside the log?  Counted when true. */
+bool direct_begin(struct ese *g);
+void direct_end(struct ese *g);
+/* For struct log_conf; arg is the group. */
+enum st direct_write(void *arg, const struct node *n, struct err *err);
+enum st direct_sync(void *arg, struct err *err);
 
 /* ---- apply.c ---- */
 void *apply_thread(void *arg);

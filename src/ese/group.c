@@ -82,20 +82,29 @@ void group_wake(struct ese *g)
 
 size_t group_cost(const struct node *n)
 {
+	if (n->way == NODE_PASS)
+		return 0;
 	return n->kind == REC_BODY ? n->len - REC_BODY_HEAD : n->len;
 }
 
-enum st group_claim(struct ese *g, size_t len, struct err *err)
+enum st group_claim(struct ese *g, size_t len, bool direct, struct err *err)
 {
 	bool busy;
 
 	pthread_mutex_lock(&g->lock);
 	busy = g->queue_bytes > g->o.queue_bytes / 2 && g->queue_bytes + len > g->o.queue_bytes;
-	busy = busy || !log_has_room(g->log, len);
+	busy = busy || (!direct && !log_has_room(g->log, len));
 	if (!busy)
 		g->queue_bytes += len;
 	pthread_mutex_unlock(&g->lock);
 	return busy ? fail(err, ST_BUSY, "the log's queue is full") : ST_OK;
+}
+
+void group_claim_anyway(struct ese *g, size_t len)
+{
+	pthread_mutex_lock(&g->lock);
+	g->queue_bytes += len;
+	pthread_mutex_unlock(&g->lock);
 }
 
 void group_unclaim(struct ese *g, size_t len)
@@ -194,6 +203,8 @@ static void set_defaults(struct ese_options *o)
 		o->checkpoint_bytes = 20u * 1024 * 1024;
 	if (!o->queue_bytes)
 		o->queue_bytes = 4u * 1024 * 1024;
+	if (!o->direct_bytes)
+		o->direct_bytes = 32u * 1024;
 	if (!o->reserve_bytes)
 		o->reserve_bytes = 64u * 1024 * 1024;
 	if (!o->ship_keep_bytes)
@@ -252,6 +263,7 @@ static struct ese *group_new(const char *dir, const struct ese_options *o)
 	}
 	g->o = *o;
 	set_defaults(&g->o);
+	g->circular = g->o.circular;
 	g->lock_fd = -1;
 	g->tail = &g->head;
 	pthread_mutex_init(&g->lock, NULL);
@@ -321,6 +333,8 @@ static enum st start_log(struct ese *g, const struct log_end *end, struct err *e
 		.segment_bytes = g->o.segment_bytes,
 		.sync = (enum seg_sync)g->o.log_sync,
 		.spares_max = (uint32_t)(g->o.checkpoint_bytes / g->o.segment_bytes) + 3,
+		.direct = direct_write,
+		.direct_sync = direct_sync,
 		.synced = on_synced,
 		.broken = on_broken,
 		.prepared = on_prepared,
@@ -527,6 +541,8 @@ void ese_stats(struct ese *g, struct ese_stats *out)
 	}
 	pthread_mutex_lock(&g->lock);
 	s.commits = g->commits;
+	s.direct_bytes = g->direct_bytes;
+	s.direct_syncs = g->direct_syncs;
 	s.applied_position = g->applied_pos;
 	s.checkpoint_position = g->checkpoint_pos;
 	s.queue_bytes = g->queue_bytes;

@@ -16,11 +16,19 @@
 struct ese_db;
 struct ese_body;
 
+enum node_way {
+	NODE_LOGGED,
+	NODE_DIRECT, /* a BODY whose bytes the committer writes to their pages: no record */
+	NODE_PASS,   /* nothing to write; it is handed on behind what was queued before it */
+};
+
 /* A record on its way: made by its producer, owned by the log once queued, by whoever it is handed
  * to after the sync. */
 struct node {
 	struct node *next;
 	enum rec_kind kind;
+	enum node_way way;
+	bool after_direct; /* COMMIT: direct bytes queued before it must be durable first */
 	uint32_t payload_crc;
 	uint32_t len, cap; /* of payload */
 	uint64_t partition, pos;
@@ -41,6 +49,10 @@ struct log_conf {
 	uint32_t segment_bytes;
 	enum seg_sync sync;
 	uint32_t spares_max; /* spare files kept for use; more are removed */
+	/* Committer: write the bytes of a direct node; make those written since the last call durable.  A failure
+	 * breaks the log. */
+	enum st (*direct)(void *arg, const struct node *n, struct err *err);
+	enum st (*direct_sync)(void *arg, struct err *err);
 	void (*synced)(void *arg, struct node *list);
 	void (*broken)(void *arg, const struct err *why);
 	void (*prepared)(void *arg); /* log_starved or log_has_room may have changed */
@@ -56,7 +68,7 @@ enum st log_start(const struct log_conf *c, uint32_t gen, uint64_t prev_created,
 void log_stop(struct log *l);
 
 /* Queue one node (its payload_crc is set here, outside every lock).  BODY nodes are written with the next node
- * of another kind, or when a good many of them wait, or on log_kick. */
+ * of another kind, or when a good many of them wait, or on log_kick; so are those that only pass. */
 void log_queue(struct log *l, struct node *n);
 void log_kick(struct log *l);
 /* Everything that was queued before is written, and the open file is closed if anything is in it: afterwards

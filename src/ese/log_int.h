@@ -30,6 +30,7 @@ struct log {
 	uint64_t position, bytes, syncs;
 	uint64_t newest;  /* time of the newest group */
 	uint64_t waiting; /* bytes queued and not yet written */
+	uint64_t direct;  /* bytes queued for their pages since the committer last took the queue */
 
 	/* the committer's own */
 	struct seg cur;

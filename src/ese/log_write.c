@@ -68,13 +68,19 @@ static void go(struct log *l)
 
 void log_queue(struct log *l, struct node *n)
 {
+	bool lazy = n->kind == REC_BODY || n->way == NODE_PASS;
+
 	n->next = NULL;
-	n->payload_crc = crc32c(0, n->payload, n->len);
+	if (n->way == NODE_LOGGED)
+		n->payload_crc = crc32c(0, n->payload, n->len);
 	pthread_mutex_lock(&l->lock);
-	l->waiting += rec_size(n->len);
+	if (n->way == NODE_LOGGED)
+		l->waiting += rec_size(n->len);
+	else
+		l->direct += n->len;
 	*l->tail = n;
 	l->tail = &n->next;
-	if (n->kind != REC_BODY || l->waiting > LAZY_BYTES)
+	if (!lazy || l->waiting + l->direct > LAZY_BYTES)
 		go(l);
 	pthread_mutex_unlock(&l->lock);
 }
@@ -271,22 +277,44 @@ static bool may_end(struct log *l, bool wait)
 	return have;
 }
 
+/* Lay out what fits from `list` on, and write what goes beside the log; *end_out is behind it. */
+static enum st gather(struct log *l, struct layout *g, struct node **list, struct node ***end_out,
+		      bool *full, struct err *err)
+{
+	struct node **end = list;
+	bool direct = false;
+	enum st st = ST_OK;
+
+	for (; st == ST_OK && *end && g->used < GROUP_ENOUGH; end = &(*end)->next) {
+		struct node *n = *end;
+
+		if (n->way == NODE_DIRECT)
+			st = l->c.direct(l->c.arg, n, err);
+		if (n->way != NODE_LOGGED)
+			continue;
+		if (!fits(l, g, (uint32_t)rec_size(n->len))) {
+			*full = true;
+			break;
+		}
+		put_node(l, g, n);
+		direct = direct || n->after_direct;
+	}
+	*end_out = end;
+	return st == ST_OK && direct ? l->c.direct_sync(l->c.arg, err) : st;
+}
+
 /* Write one group from the front of *list; the nodes that are in it are handed on. */
 static bool commit_group(struct log *l, struct node **list)
 {
 	struct layout g = { .used = GROUP_FIRST, .records = 1 };
-	struct node *first = *list, **end = list;
+	struct node *first = *list, **end;
 	uint32_t queued;
 	bool full = false;
 	struct err err = { 0 };
 
-	while (*end && g.used < GROUP_ENOUGH) {
-		if (!fits(l, &g, (uint32_t)rec_size((*end)->len))) {
-			full = true;
-			break;
-		}
-		put_node(l, &g, *end);
-		end = &(*end)->next;
+	if (gather(l, &g, list, &end, &full, &err) != ST_OK) {
+		log_break(l, &err);
+		return false;
 	}
 	queued = g.used - GROUP_FIRST;
 	if (full) {
@@ -296,7 +324,7 @@ static bool commit_group(struct log *l, struct node **list)
 		if (full)
 			put_end(l, &g);
 	}
-	if (write_group(l, &g, queued, &err) != ST_OK) {
+	if (g.records > 1 && write_group(l, &g, queued, &err) != ST_OK) {
 		log_break(l, &err);
 		return false;
 	}
@@ -390,6 +418,7 @@ static void *committer(void *arg)
 		list = l->head;
 		l->head = NULL;
 		l->tail = &l->head;
+		l->direct = 0;
 		stop = l->broken || (l->stop && !list);
 		pthread_mutex_unlock(&l->lock);
 		while (list && !stop)

@@ -105,8 +105,14 @@ enum st recover(struct ese *g, const struct checkpoint *cp, struct log_end *end_
 		return fail(err, ST_CORRUPT, "%s: log file E00%08X.log is missing", g->dir,
 			    pos_gen(from));
 	}
+	g->beside = beside_new();
+	st = g->beside ? beside_scan(g->beside, g->dir, cp->position ? from : 0, g->signature, err)
+		       : fail(err, ST_NOMEM, "replay");
 	g->replaying = true;
-	st = replay(g, r, cp->position ? from : 0, err);
+	if (st == ST_OK)
+		st = replay(g, r, cp->position ? from : 0, err);
+	beside_free(g->beside);
+	g->beside = NULL;
 	g->replaying = g->standby;
 	log_read_end(r, end_out);
 	log_read_close(r);

@@ -267,6 +267,17 @@ static void check(struct rig *r, int at_least, const char *what, long n)
 	rig_close(r);
 }
 
+/* Bodies go beside the log too. */
+static bool circular;
+
+static void options(struct rig *r)
+{
+	r->o.segment_bytes = 64 * 1024;
+	r->o.circular = circular;
+	r->o.direct_bytes = 8000;
+	r->o.broken = on_broken;
+}
+
 static void set(enum fault f, long n)
 {
 	countdown = n;
@@ -283,8 +294,7 @@ static void every_operation_fails(const char *what, enum fault f, int *breaks)
 	io_set_seam(&bad_ops);
 	set(NONE, 1000000);
 	rig_make(&r);
-	r.o.segment_bytes = 64 * 1024;
-	r.o.broken = on_broken;
+	options(&r);
 	assert_int_equal(workload(&r, &opened, &refused), BATCHES);
 	operations = 1000000 - countdown;
 	assert_true((uint64_t)operations >= io_count() - counted); /* reads are not counted there */
@@ -293,8 +303,7 @@ static void every_operation_fails(const char *what, enum fault f, int *breaks)
 		int done;
 
 		rig_make(&r);
-		r.o.segment_bytes = 64 * 1024;
-		r.o.broken = on_broken;
+		options(&r);
 		set(f, n);
 		done = workload(&r, &opened, &refused);
 		*breaks += broke || !opened || refused;
@@ -339,6 +348,22 @@ static void the_disk_is_full_from_each_operation_on(void **state)
 	(void)state;
 	every_operation_fails("ENOSPC", DISK_FULL, &breaks);
 	assert_true(breaks > 10);
+}
+
+static void with_circular_logging_too(void **state)
+{
+	int breaks = 0, refusals = 0;
+
+	(void)state;
+	circular = true;
+	every_operation_fails("circular, EIO once", ERROR_ONCE, &breaks);
+	assert_true(breaks > 50);
+	every_operation_fails("circular, ENOSPC", DISK_FULL, &refusals);
+	assert_true(refusals > 10);
+	breaks = 0;
+	every_operation_fails("circular, short write", SHORT_ONCE, &breaks);
+	assert_int_equal(breaks, 0);
+	circular = false;
 }
 
 static bool commits(struct rig *r, int i)
@@ -432,6 +457,7 @@ int main(void)
 		cmocka_unit_test(each_operation_and_all_after_it_fail),
 		cmocka_unit_test(each_write_is_short_once),
 		cmocka_unit_test(the_disk_is_full_from_each_operation_on),
+		cmocka_unit_test(with_circular_logging_too),
 		cmocka_unit_test(below_the_reserve_work_is_refused_and_comes_back_with_the_space),
 		cmocka_unit_test(a_full_disk_refuses_while_the_log_can_still_be_written),
 	};
