@@ -9,6 +9,8 @@ void upload_begin(struct upload *u, struct exipc_chan *chan, unsigned loop, int6
 	u->deadline = deadline;
 	u->n = 0;
 	u->token = 0;
+	u->mailboxes = NULL;
+	u->nmailboxes = 0;
 }
 
 static int64_t step_deadline(const struct upload *u)
@@ -32,7 +34,9 @@ static enum st make_file(struct upload *u, struct err *err)
 	struct wire_msg m;
 	enum st st;
 
-	wire_begin(&m, 0);
+	wire_begin(&m, 1);
+	if (u->nmailboxes)
+		pw_mv_num(&m.w, PR_RECIPIENT_MAILBOXES, u->mailboxes, u->nmailboxes);
 	m.deadline = step_deadline(u);
 	st = wire_send(&m, u->chan, u->loop, WIRE_IFS_CREATE, &a, err);
 	if (st != ST_OK)

@@ -3,7 +3,7 @@
  * It is filled straight into shared memory.  What fits on one request (EXIPC_BULK_MAX sections) rides on it; what
  * is larger goes through a virtual file (IFS_CREATE, IFS_WRITE ...) whose token the request carries.
  *
- *	upload_begin(&u, chan, loop, deadline)
+ *	upload_begin(&u, chan, loop, deadline); u.mailboxes = ...
  *	while there is more: upload_room(&u, &at, &len, err), fill, upload_took(&u, n)
  *	wire_begin(&m, ...); upload_attach(&u, &m, err); wire_send(&m, chan, loop, ...)
  *	upload_end(&u)			whatever came
@@ -22,6 +22,10 @@ struct upload {
 	uint32_t used[EXIPC_BULK_MAX];
 	unsigned n;     /* sections held */
 	uint64_t token; /* of the virtual file, 0: none */
+	/* Where it will be, so that it is written into the right databases; set behind upload_begin(), the
+	 * caller's.  None: the default database. */
+	const uint64_t *mailboxes;
+	size_t nmailboxes;
 };
 
 void upload_begin(struct upload *u, struct exipc_chan *chan, unsigned loop, int64_t deadline);

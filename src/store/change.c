@@ -11,7 +11,7 @@
 enum st change_begin(struct change *c, struct mailbox *mb, struct err *err)
 {
 	*c = (struct change){ .mb = mb, .cn = mb->cn, .commits = mb->commits, .kept = mb->kept };
-	return ese_batch_new(mb->shard->store->db, mb->id, &c->batch, err);
+	return ese_batch_new(mb->db->ese, mb->id, &c->batch, err);
 }
 
 struct figures *change_figures(struct change *c, struct folder *f)

@@ -123,7 +123,7 @@ enum st directory_user(struct directory *d, const char *name, struct user *out, 
 	struct ese_value row;
 	struct plist l;
 	struct key k;
-	enum st st = ese_get(d->store->db, key_dir(&k, DIR_USER, span_str(name)), &row, err);
+	enum st st = ese_get(d->store->dir, key_dir(&k, DIR_USER, span_str(name)), &row, err);
 
 	if (st == ST_NOTFOUND)
 		return fail(err, ST_NOTFOUND, "there is no user '%s'", name);
@@ -140,10 +140,29 @@ enum st directory_has(struct directory *d, enum dir_row kind, const char *name, 
 {
 	struct ese_value row;
 	struct key k;
-	enum st st = ese_get(d->store->db, key_dir(&k, kind, span_str(name)), &row, err);
+	enum st st = ese_get(d->store->dir, key_dir(&k, kind, span_str(name)), &row, err);
 
 	if (st == ST_OK)
 		ese_value_free(&row);
+	return st;
+}
+
+enum st directory_place(struct directory *d, uint64_t mailbox, uint64_t *database, struct err *err)
+{
+	struct ese_value row;
+	struct plist l;
+	struct key k;
+	enum st st = ese_get(d->store->dir, key_dir_mailbox(&k, DIR_MAILBOX, mailbox), &row, err);
+
+	if (st == ST_NOTFOUND)
+		return fail(err, ST_NOTFOUND, "there is no mailbox %llu",
+			    (unsigned long long)mailbox);
+	if (st != ST_OK)
+		return st;
+	st = row_open(row.bytes, "a mailbox's place", &l, err);
+	if (st == ST_OK)
+		*database = plist_u64(&l, PR_DATABASE_ID, 0);
+	ese_value_free(&row);
 	return st;
 }
 
@@ -195,7 +214,7 @@ enum st directory_write(struct directory *d, enum dir_row kind, const char *name
 {
 	struct ese_batch *b;
 	struct key k;
-	enum st st = ese_batch_new(d->store->db, 0, &b, err);
+	enum st st = ese_batch_new(d->store->dir, 0, &b, err);
 
 	if (st != ST_OK)
 		return st;
@@ -246,38 +265,37 @@ static void put_counters(struct ese_batch *b, const struct directory *d, uint64_
 	buf_free(&row);
 }
 
-static void put_empty(struct ese_batch *b, struct span key)
+static void put_place(struct ese_batch *b, enum dir_row kind, const struct user *u,
+		      uint64_t database)
 {
 	struct buf row = BUF_MAX(ROW_MAX);
+	struct key k;
 	struct pw w;
 
-	pw_begin(&w, &row, 0);
+	pw_begin(&w, &row, 2);
+	pw_str(&w, PR_USER, u->name);
+	if (database)
+		pw_u64(&w, PR_DATABASE_ID, database);
 	pw_end(&w);
-	ese_put(b, key, buf_get(&row));
+	ese_put(b, key_dir_mailbox(&k, kind, u->mailbox), buf_get(&row));
 	buf_free(&row);
 }
 
-enum st directory_user_add(struct directory *d, struct user *u, struct err *err)
+enum st directory_user_add(struct directory *d, struct user *u, const struct database *db,
+			   struct err *err)
 {
-	struct buf owner = BUF_MAX(ROW_MAX);
 	struct ese_batch *b;
-	struct key k;
-	struct pw w;
 	enum st st;
 
 	if (d->last_mailbox == MAILBOX_MAX)
 		return fail(err, ST_NOSPACE, "all mailbox numbers are used");
-	st = ese_batch_new(d->store->db, 0, &b, err);
+	st = ese_batch_new(d->store->dir, 0, &b, err);
 	if (st != ST_OK)
 		return st;
 	u->mailbox = d->last_mailbox + 1;
 	put_user(b, u);
 	put_counters(b, d, u->mailbox);
-	pw_begin(&w, &owner, 1);
-	pw_str(&w, PR_USER, u->name);
-	pw_end(&w);
-	ese_put(b, key_dir_mailbox(&k, DIR_MAILBOX, u->mailbox), buf_get(&owner));
-	buf_free(&owner);
+	put_place(b, DIR_MAILBOX, u, db->id);
 	st = commit_and_tell(d, b, err);
 	if (st == ST_OK)
 		d->last_mailbox = u->mailbox;
@@ -287,7 +305,7 @@ enum st directory_user_add(struct directory *d, struct user *u, struct err *err)
 enum st directory_user_write(struct directory *d, const struct user *u, struct err *err)
 {
 	struct ese_batch *b;
-	enum st st = ese_batch_new(d->store->db, 0, &b, err);
+	enum st st = ese_batch_new(d->store->dir, 0, &b, err);
 
 	if (st != ST_OK)
 		return st;
@@ -298,14 +316,17 @@ enum st directory_user_write(struct directory *d, const struct user *u, struct e
 enum st directory_user_remove(struct directory *d, const struct user *u, struct err *err)
 {
 	struct ese_batch *b;
+	uint64_t place;
 	struct key k;
-	enum st st = ese_batch_new(d->store->db, 0, &b, err);
+	enum st st = directory_place(d, u->mailbox, &place, err);
 
+	if (st == ST_OK)
+		st = ese_batch_new(d->store->dir, 0, &b, err);
 	if (st != ST_OK)
 		return st;
 	ese_delete(b, key_dir(&k, DIR_USER, span_str(u->name)));
 	ese_delete(b, key_dir_mailbox(&k, DIR_MAILBOX, u->mailbox));
-	put_empty(b, key_dir_mailbox(&k, DIR_PURGE, u->mailbox));
+	put_place(b, DIR_PURGE, u, place);
 	return commit_and_tell(d, b, err);
 }
 
@@ -332,7 +353,7 @@ static enum st write_first(struct directory *d, struct err *err)
 {
 	struct first_commit f = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false };
 	struct ese_batch *b;
-	enum st st = ese_batch_new(d->store->db, 0, &b, err);
+	enum st st = ese_batch_new(d->store->dir, 0, &b, err);
 
 	if (st != ST_OK)
 		return st;
@@ -354,7 +375,7 @@ static enum st read_counters(struct directory *d, struct err *err)
 	struct span secret;
 	struct plist l;
 	struct key k;
-	enum st st = ese_get(d->store->db, key_dir(&k, DIR_COUNTERS, SPAN_NONE), &row, err);
+	enum st st = ese_get(d->store->dir, key_dir(&k, DIR_COUNTERS, SPAN_NONE), &row, err);
 
 	if (st == ST_NOTFOUND)
 		return write_first(d, err);

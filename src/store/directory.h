@@ -5,8 +5,8 @@
 #ifndef STORE_DIRECTORY_H
 #define STORE_DIRECTORY_H
 
+#include "store/database.h"
 #include "store/rows.h"
-#include "store/shard.h"
 
 #define HASH_ROOM        256 /* of a password's hash, with its NUL */
 #define SCRAM_SALT       16
@@ -49,14 +49,17 @@ enum st directory_domain_name(struct span raw, char out[static NAME_BYTES_MAX + 
 
 enum st directory_user(struct directory *d, const char *name, struct user *out, struct err *err);
 enum st directory_has(struct directory *d, enum dir_row kind, const char *name, struct err *err);
+/* The id of the database where a mailbox is; 0: the default one.  ST_NOTFOUND. */
+enum st directory_place(struct directory *d, uint64_t mailbox, uint64_t *database, struct err *err);
 const char *directory_domain_of(const char *name); /* behind the last @ */
 
 /* F: put one row, or delete it where value is NULL, durable on return; then whoever watches the directory is told.  So do
  * the others that write. */
 enum st directory_write(struct directory *d, enum dir_row kind, const char *name,
 			const struct buf *value, struct err *err);
-/* F.  A new user: row, mailbox id, counters in one batch.  d->lock is held. */
-enum st directory_user_add(struct directory *d, struct user *u, struct err *err);
+/* F.  A new user with a mailbox in db: row, mailbox id, counters in one batch.  d->lock is held. */
+enum st directory_user_add(struct directory *d, struct user *u, const struct database *db,
+			   struct err *err);
 enum st directory_user_write(struct directory *d, const struct user *u, struct err *err);
 /* F.  The user's rows go, and the mailbox is marked to be purged. */
 enum st directory_user_remove(struct directory *d, const struct user *u, struct err *err);
@@ -66,13 +69,17 @@ enum st commit_wait(struct ese_batch *b, struct err *err);
 
 /* ---- purge.c: mailboxes without an owner ---- */
 
-/* On the mailbox's shard: refuse it from now on and delete its rows in a fiber, then its DIR_PURGE row. */
-void purge_start(struct shard *sh, uint64_t mailbox);
+/* On the mailbox's shard: refuse it from now on and delete its rows in a fiber, then its DIR_PURGE row.  Where the
+ * database is not up (or is NULL: not here) it is only refused. */
+void purge_start(struct shard *sh, uint64_t mailbox, struct database *db);
+/* F.  Delete all rows of the mailbox in that database, durable on return; links are undone.  ST_GONE: the database was closed, or the
+ * store is stopping: the rest is still there. */
+enum st mailbox_rows_delete(struct database *db, uint64_t mailbox, struct err *err);
 /* Nobody uses the mailbox any more. */
 void purge_wake(struct shard *sh, uint64_t mailbox);
 void purges_end(struct shard *sh); /* all: at the end of the store */
 bool purge_is_on(const struct shard *sh, uint64_t mailbox);
-/* Before the loops run: those that an earlier run did not finish are begun again when they do. */
+/* Loop 0, or before the loops run: those that an earlier run, or a closed database, left unfinished go on. */
 enum st purge_resume(struct store *s, struct err *err);
 
 #endif

@@ -1,5 +1,6 @@
 /* exadm.c - what the administrator asks. */
 #include "store/call.h"
+#include "store/database.h"
 
 #include <inttypes.h>
 
@@ -14,39 +15,83 @@ static void put_store(struct buf *out, const struct store *s)
 	buf_str(out, "store");
 	put(out, "started", (uint64_t)(s->started / NS_PER_SEC));
 	put(out, "uptime_s", (uint64_t)((clock_real() - s->started) / NS_PER_SEC));
-	buf_printf(out, "\ndatabases name=mailbox/default id=0x%016" PRIx64 "\n", s->db_id);
+	buf_char(out, '\n');
+	for (const struct database *db = s->databases; db; db = db->next) {
+		if (db->state == DATABASE_REMOVED)
+			continue;
+		buf_str(out, "databases name=");
+		database_full_name(db, out);
+		buf_printf(out, " id=0x%016" PRIx64 " state=%s\n", db->id,
+			   database_state_name(db->state));
+	}
 }
 
-static void put_engine(struct buf *out, struct store *s)
+static void add(struct ese_stats *sum, const struct ese_stats *e)
 {
-	struct ese_stats e;
+	sum->commits += e->commits;
+	sum->log_bytes += e->log_bytes;
+	sum->log_syncs += e->log_syncs;
+	sum->bodies += e->bodies;
+	sum->pages_total += e->pages_total;
+	sum->pages_free += e->pages_free;
+	sum->pages_reserved += e->pages_reserved;
+	sum->pins += e->pins;
+	sum->queue_bytes += e->queue_bytes;
+	sum->recovered_records += e->recovered_records;
+	sum->recovery_ns += e->recovery_ns;
+	sum->refusing |= e->refusing;
+}
 
-	ese_stats(s->ese, &e);
+/* What all groups did together. */
+static void put_engine(struct buf *out, const struct store *s)
+{
+	struct ese_stats e, sum = { 0 };
+
+	for (const struct group *g = s->groups; g; g = g->next)
+		if (g->ese) {
+			ese_stats(g->ese, &e);
+			add(&sum, &e);
+		}
 	const struct {
 		const char *key;
 		uint64_t value;
 	} rows[] = {
-		{ "commits", e.commits },
-		{ "log_bytes", e.log_bytes },
-		{ "log_syncs", e.log_syncs },
-		{ "log_position", e.log_position },
-		{ "applied_position", e.applied_position },
-		{ "checkpoint_position", e.checkpoint_position },
-		{ "bodies", e.bodies },
-		{ "pages_total", e.pages_total },
-		{ "pages_free", e.pages_free },
-		{ "pages_reserved", e.pages_reserved },
-		{ "pins", e.pins },
-		{ "queue_bytes", e.queue_bytes },
-		{ "recovered_records", e.recovered_records },
-		{ "recovery_us", e.recovery_ns / 1000 },
-		{ "refusing", e.refusing },
+		{ "commits", sum.commits },
+		{ "log_bytes", sum.log_bytes },
+		{ "log_syncs", sum.log_syncs },
+		{ "bodies", sum.bodies },
+		{ "pages_total", sum.pages_total },
+		{ "pages_free", sum.pages_free },
+		{ "pages_reserved", sum.pages_reserved },
+		{ "pins", sum.pins },
+		{ "queue_bytes", sum.queue_bytes },
+		{ "recovered_records", sum.recovered_records },
+		{ "recovery_us", sum.recovery_ns / 1000 },
+		{ "refusing", sum.refusing },
 	};
 
 	buf_str(out, "engine");
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
 		put(out, rows[i].key, rows[i].value);
 	buf_char(out, '\n');
+}
+
+static void put_groups(struct buf *out, const struct store *s)
+{
+	for (const struct group *g = s->groups; g; g = g->next) {
+		struct ese_stats e = { 0 };
+
+		if (g->ese)
+			ese_stats(g->ese, &e);
+		buf_printf(out, "groups group=%s state=%s", g->name, g->ese ? "up" : "failed");
+		put(out, "commits", e.commits);
+		put(out, "log_syncs", e.log_syncs);
+		put(out, "log_position", e.log_position);
+		put(out, "applied_position", e.applied_position);
+		put(out, "checkpoint_position", e.checkpoint_position);
+		put(out, "refusing", e.refusing);
+		buf_char(out, '\n');
+	}
 }
 
 static void put_loops(struct buf *out, const struct store *s)
@@ -98,6 +143,7 @@ enum st serve_ADM_STATUS(struct call *c, struct err *err)
 
 	put_store(&text, c->store);
 	put_engine(&text, c->store);
+	put_groups(&text, c->store);
 	put_loops(&text, c->store);
 	put_requests(&text, c->store);
 	if (text.failed)
@@ -109,7 +155,7 @@ enum st serve_ADM_STATUS(struct call *c, struct err *err)
 }
 
 struct checkpoint {
-	struct ese *ese;
+	struct store *store;
 	enum st st;
 	struct err err;
 };
@@ -118,12 +164,15 @@ static void checkpoint_run(void *arg)
 {
 	struct checkpoint *p = arg;
 
-	p->st = ese_checkpoint(p->ese, &p->err);
+	p->st = ST_OK;
+	for (struct group *g = p->store->groups; g && p->st == ST_OK; g = g->next)
+		if (g->ese)
+			p->st = ese_checkpoint(g->ese, &p->err);
 }
 
 enum st serve_ADM_CHECKPOINT(struct call *c, struct err *err)
 {
-	struct checkpoint p = { .ese = c->store->ese };
+	struct checkpoint p = { .store = c->store };
 
 	work_run(checkpoint_run, &p);
 	return p.st == ST_OK ? ST_OK : fail(err, p.st, "%s", p.err.text);

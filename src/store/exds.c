@@ -136,7 +136,7 @@ static enum st put_alias(struct call *c, const char *name, struct err *err)
 	struct plist l;
 	struct key k;
 	struct pw *w;
-	enum st st = ese_get(c->store->db, key_dir(&k, DIR_ALIAS, span_str(name)), &row, err);
+	enum st st = ese_get(c->store->dir, key_dir(&k, DIR_ALIAS, span_str(name)), &row, err);
 
 	if (st != ST_OK)
 		return st;
@@ -243,13 +243,30 @@ static void first_use(struct shard *sh, void *arg)
 		mailbox_put(mb);
 }
 
+/* Where a new mailbox is to be: what the request says, or the default one. */
+static enum st place_for(const struct call *c, struct database **out, struct err *err)
+{
+	struct span name = plist_span(&c->in, PR_DATABASE);
+
+	if (name.len)
+		return database_named(c->store, name, out, err);
+	*out = database_default(c->store);
+	return *out ? ST_OK
+		    : fail(err, ST_NOTFOUND,
+			   "there is no default database (" FIRST_GROUP "/" DEFAULT_NAME
+			   "); say which one");
+}
+
 enum st serve_DS_USER_ADD(struct call *c, struct err *err)
 {
 	struct directory *d = c->store->directory;
 	struct user u = { .created = clock_real() };
 	struct span display = plist_span(&c->in, PR_DISPLAY_NAME);
+	struct database *db = NULL;
 	enum st st = local_name(c, PR_USER, u.name, err);
 
+	if (st == ST_OK)
+		st = place_for(c, &db, err);
 	if (st != ST_OK)
 		return st;
 	if (display.len > NAME_BYTES_MAX)
@@ -262,7 +279,7 @@ enum st serve_DS_USER_ADD(struct call *c, struct err *err)
 	fiber_lock(&d->lock);
 	st = name_is_free(d, u.name, err);
 	if (st == ST_OK)
-		st = directory_user_add(d, &u, err);
+		st = directory_user_add(d, &u, db, err);
 	fiber_unlock(&d->lock);
 	if (st != ST_OK)
 		return st;
@@ -284,7 +301,7 @@ static enum st list_rows(struct call *c, enum dir_row kind, const uint32_t *tags
 	if (st != ST_OK)
 		return st;
 	key_dir(&to, kind, SPAN_NONE);
-	st = ese_iter_new(c->store->db, key_dir(&from, kind, SPAN_NONE), key_after(&to), &it, err);
+	st = ese_iter_new(c->store->dir, key_dir(&from, kind, SPAN_NONE), key_after(&to), &it, err);
 	if (st != ST_OK)
 		return st;
 	wire_rows_begin(&rows, c->rq);
@@ -368,24 +385,37 @@ enum st serve_DS_USER_DISABLE(struct call *c, struct err *err)
 	return st;
 }
 
+struct end_mailbox {
+	uint64_t mailbox;
+	struct database *db;
+};
+
 static void end_mailbox(struct shard *sh, void *arg)
 {
-	logons_end_mailbox(sh, *(uint64_t *)arg);
-	purge_start(sh, *(uint64_t *)arg);
+	const struct end_mailbox *e = arg;
+
+	logons_end_mailbox(sh, e->mailbox);
+	purge_start(sh, e->mailbox, e->db);
 }
 
 enum st serve_DS_USER_REMOVE(struct call *c, struct err *err)
 {
 	struct directory *d = c->store->directory;
+	struct end_mailbox e = { 0 };
+	uint64_t place = 0;
 	struct user u;
 	enum st st = begin_edit(c, &u, err);
 
 	if (st != ST_OK)
 		return st;
-	st = directory_user_remove(d, &u, err);
-	fiber_unlock(&d->lock);
+	st = directory_place(d, u.mailbox, &place, err);
 	if (st == ST_OK)
-		st = shard_call(shard_of(c->store, u.mailbox), end_mailbox, &u.mailbox, err);
+		st = directory_user_remove(d, &u, err);
+	fiber_unlock(&d->lock);
+	e.mailbox = u.mailbox;
+	e.db = place ? database_by_id(c->store, place) : database_default(c->store);
+	if (st == ST_OK)
+		st = shard_call(shard_of(c->store, u.mailbox), end_mailbox, &e, err);
 	return st;
 }
 
@@ -440,7 +470,7 @@ static enum st domain_unused(struct directory *d, enum dir_row kind, const char 
 	enum st st;
 
 	key_dir(&to, kind, SPAN_NONE);
-	st = ese_iter_new(d->store->db, key_dir(&from, kind, SPAN_NONE), key_after(&to), &it, err);
+	st = ese_iter_new(d->store->dir, key_dir(&from, kind, SPAN_NONE), key_after(&to), &it, err);
 	if (st != ST_OK)
 		return st;
 	while ((st = ese_iter_next(it, &key, &value, err)) == ST_OK) {

@@ -2,12 +2,18 @@
 #include "store/call.h"
 #include "store/content.h"
 
+#include <stdlib.h>
+
 enum st serve_IFS_CREATE(struct call *c, struct err *err)
 {
 	struct vfile *v;
-	uint64_t token;
-	enum st st = vfile_new(c->shard, c->rq->binding_id, &v, err);
+	uint64_t token, *mailboxes;
+	size_t n;
+	enum st st;
 
+	mailboxes = recipient_mailboxes(&c->in, RECIPIENTS_MAX, &n);
+	st = vfile_new(c->shard, c->rq->binding_id, mailboxes, n, &v, err);
+	free(mailboxes);
 	if (st != ST_OK)
 		return st;
 	st = vfile_offer(v, &token, err);

@@ -34,12 +34,17 @@ enum st serve_IMAP_APPEND(struct call *c, struct err *err)
 {
 	struct content *content;
 	struct folder *f;
-	enum st st = content_of_request(c->shard, c->rq, &c->in, &content, err);
+	struct err why;
+	/* What was written elsewhere is used up in any case. */
+	enum st there = call_mailbox(c, &why);
+	enum st st = content_of_request(c->shard, c->rq, &c->in, c->mb ? &c->mb->id : NULL,
+					c->mb != NULL, &content, err);
 
 	if (st != ST_OK)
 		return st;
-	st = call_mailbox(c, err);
-	if (st == ST_OK) {
+	if (there != ST_OK) {
+		st = fail(err, there, "%s", why.text);
+	} else {
 		f = folder_by_path(c->mb, plist_span(&c->in, PR_FOLDER_PATH), true);
 		if (f)
 			c->folder = folder_hold(f);

@@ -80,7 +80,7 @@ static enum st copy_one(struct change *c, struct copy *k, const struct entry *e,
 	struct plist l;
 	struct key key;
 	enum st st =
-		ese_get(k->from->mb->shard->store->db,
+		ese_get(k->from->mb->db->ese,
 			key_message(&key, mailbox, BOX_ITEM, k->from->number, e->uid), &row, err);
 
 	if (st == ST_NOTFOUND)

@@ -37,7 +37,7 @@ static enum st put_item(struct fetch *f, struct pw *w, const struct plist *item,
 		pw_copy(w, item, PR_IMAP_ENVELOPE);
 	if (f->want & WANT_STRUCTURE)
 		pw_copy(w, item, PR_MIME_STRUCTURE);
-	return f->want & WANT_BODY ? item_put_body(f->c->store, w, item, err) : ST_OK;
+	return f->want & WANT_BODY ? item_put_body(f->c->mb->db, w, item, err) : ST_OK;
 }
 
 /* ST_NOTFOUND: it vanished meanwhile. */
@@ -127,7 +127,7 @@ enum st serve_IMAP_FETCH(struct call *c, struct err *err)
 	items_begin(&f.items, c->folder);
 	wire_rows_begin(&f.rows, c->rq);
 	if (f.want & WANT_BODY)
-		item_pin_rows(&f.rows, c->store);
+		item_pin_rows(&f.rows, c->mb->db);
 	for (uint32_t i = 0; i < uids.nruns && st == ST_OK; i++)
 		st = fetch_run(&f, uids.runs[i], err);
 	items_end(&f.items);

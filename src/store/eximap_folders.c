@@ -34,7 +34,7 @@ static enum st read_paths(struct call *c, struct subscriptions *s, struct err *e
 
 	key_box(&to, c->mb->id, BOX_SUBSCRIBED);
 	skip = to.len;
-	st = ese_iter_new(c->store->db, key_box(&from, c->mb->id, BOX_SUBSCRIBED), key_after(&to),
+	st = ese_iter_new(c->mb->db->ese, key_box(&from, c->mb->id, BOX_SUBSCRIBED), key_after(&to),
 			  &it, err);
 	if (st != ST_OK)
 		return st;
@@ -199,7 +199,7 @@ enum st serve_IMAP_SUBSCRIBE(struct call *c, struct err *err)
 	if (st == ST_OK)
 		st = canonical(plist_span(&c->in, PR_FOLDER_PATH), &path, err);
 	if (st == ST_OK)
-		st = ese_batch_new(c->store->db, c->mb->id, &b, err);
+		st = ese_batch_new(c->mb->db->ese, c->mb->id, &b, err);
 	if (st == ST_OK) {
 		key_named(&k, c->mb->id, BOX_SUBSCRIBED, buf_get(&path));
 		pw_begin(&w, &row, 0);

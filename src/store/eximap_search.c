@@ -50,7 +50,7 @@ static void turn_put(struct shard *sh)
 static enum st look_into_body(struct search *s, const struct entry *e, const struct plist *item,
 			      enum verdict *v, struct err *err)
 {
-	struct body_job j = { .match = &s->match, .entry = *e, .db = s->c->store->db };
+	struct body_job j = { .match = &s->match, .entry = *e, .db = s->c->mb->db->ese };
 	struct ese_db *db = j.db;
 	uint64_t pin;
 

@@ -67,7 +67,7 @@ enum st serve_KEEP_LIST(struct call *c, struct err *err)
 	if (st != ST_OK)
 		return st;
 	key_box(&to, c->mb->id, BOX_KEPT);
-	st = ese_iter_new(c->store->db, key_box(&from, c->mb->id, BOX_KEPT), key_after(&to), &it,
+	st = ese_iter_new(c->mb->db->ese, key_box(&from, c->mb->id, BOX_KEPT), key_after(&to), &it,
 			  err);
 	if (st != ST_OK)
 		return st;

@@ -39,22 +39,29 @@ struct look {
 	struct err err;
 };
 
-static enum st has_old(const struct store *s, uint64_t mailbox, struct err *err)
+static enum st has_old(struct store *s, uint64_t mailbox, struct err *err)
 {
 	struct span key, value;
 	struct ese_iter *it;
 	struct key from, to;
 	int64_t limit = keep_limit(s, mailbox, s->keep_items_ns);
+	struct database *db;
 	enum st st;
 
 	if (limit <= 0)
 		return ST_EOF;
-	st = ese_iter_new(s->db, key_box(&from, mailbox, BOX_KEPT),
-			  key_kept(&to, mailbox, limit, 0), &it, err);
+	st = database_of_mailbox(s, mailbox, &db, err);
+	if (st == ST_GONE || st == ST_NOTFOUND) /* another pass, then */
+		return ST_EOF;
 	if (st != ST_OK)
 		return st;
-	st = ese_iter_next(it, &key, &value, err);
-	ese_iter_free(it);
+	st = ese_iter_new(db->ese, key_box(&from, mailbox, BOX_KEPT),
+			  key_kept(&to, mailbox, limit, 0), &it, err);
+	if (st == ST_OK) {
+		st = ese_iter_next(it, &key, &value, err);
+		ese_iter_free(it);
+	}
+	database_release(db);
 	return st;
 }
 
@@ -88,7 +95,7 @@ static void look_run(void *arg)
 	struct key from, to;
 
 	key_dir(&to, DIR_MAILBOX, SPAN_NONE);
-	l->st = ese_iter_new(l->sh->store->db, key_dir(&from, DIR_MAILBOX, SPAN_NONE),
+	l->st = ese_iter_new(l->sh->store->dir, key_dir(&from, DIR_MAILBOX, SPAN_NONE),
 			     key_after(&to), &it, &l->err);
 	if (l->st != ST_OK)
 		return;

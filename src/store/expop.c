@@ -92,11 +92,11 @@ enum st serve_POP_RETR(struct call *c, struct err *err)
 		return fail(err, ST_NOTFOUND, "there is no message %u", uid);
 	items_begin(&items, c->folder);
 	wire_rows_begin(&rows, c->rq);
-	item_pin_rows(&rows, c->store);
+	item_pin_rows(&rows, c->mb->db);
 	wire_row_begin(&rows, &w, 5);
 	st = items_get(&items, uid, uid, &item, err);
 	if (st == ST_OK)
-		st = item_put_body(c->store, &w, &item, err);
+		st = item_put_body(c->mb->db, &w, &item, err);
 	if (st == ST_OK) {
 		pw_u64(&w, PR_MESSAGE_SIZE_EXTENDED, octets(index_find(c->ix, uid)));
 		pw_bool(&w, PR_HAS_DOT_LINES, plist_bool(&item, PR_HAS_DOT_LINES, false));

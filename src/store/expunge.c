@@ -40,7 +40,7 @@ static enum st delete_message(struct change *c, struct folder *f, const struct e
 	struct ese_value row;
 	struct plist l;
 	struct key k;
-	enum st st = ese_get(f->mb->shard->store->db,
+	enum st st = ese_get(f->mb->db->ese,
 			     key_message(&k, f->mb->id, BOX_ITEM, f->number, e->uid), &row, err);
 
 	if (st == ST_NOTFOUND)

@@ -141,7 +141,8 @@ static enum st add(struct call *c, struct content *content, struct err *err)
 enum st serve_ADM_RESTORE(struct call *c, struct err *err)
 {
 	struct content *content;
-	enum st st = content_of_request(c->shard, c->rq, &c->in, &content, err);
+	uint64_t mailbox = plist_u64(&c->in, PR_MAILBOX_ID, 0);
+	enum st st = content_of_request(c->shard, c->rq, &c->in, &mailbox, 1, &content, err);
 
 	if (st != ST_OK)
 		return st;

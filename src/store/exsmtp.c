@@ -9,8 +9,7 @@
 
 #include <stdlib.h>
 
-#define RECIPIENTS_MAX 10000
-#define FORGET_QUEUED  100 /* commits of one request that nobody waited for */
+#define FORGET_QUEUED 100 /* commits of one request that nobody waited for */
 
 /* A delivery that is queued and not yet durable; in the mailbox's list. */
 struct guid_inflight {
@@ -86,8 +85,7 @@ static enum st already_there(struct mailbox *mb, const struct job *j, struct err
 			return ST_EXISTS;
 		fiber_queue_wait(&mb->wake, NO_DEADLINE);
 	}
-	st = ese_get(mb->shard->store->db, key_named(&k, mb->id, BOX_DELIVERED, guid_of(j)), &row,
-		     err);
+	st = ese_get(mb->db->ese, key_named(&k, mb->id, BOX_DELIVERED, guid_of(j)), &row, err);
 	if (st != ST_OK)
 		return st;
 	ese_value_free(&row);
@@ -251,8 +249,11 @@ static enum st make_slots(struct call *c, struct job *j, struct err *err)
 enum st serve_SMTP_DELIVER(struct call *c, struct err *err)
 {
 	struct job j = { .store = c->store };
-	enum st st = content_of_request(c->shard, c->rq, &c->in, &j.content, err);
+	size_t n;
+	uint64_t *mailboxes = recipient_mailboxes(&c->in, RECIPIENTS_MAX, &n);
+	enum st st = content_of_request(c->shard, c->rq, &c->in, mailboxes, n, &j.content, err);
 
+	free(mailboxes);
 	if (st != ST_OK)
 		return st;
 	j.date = (int64_t)plist_u64(&c->in, PR_MESSAGE_DELIVERY_TIME, (uint64_t)clock_real());
@@ -275,6 +276,28 @@ static void forgotten(void *arg)
 	(void)arg;
 }
 
+/* Where the mailbox is not to be had its row stays until it is old. */
+static enum st forget_one(struct store *s, uint64_t mailbox, const char *guid, bool wait,
+			  struct err *err)
+{
+	struct database *db;
+	struct ese_batch *b;
+	struct key k;
+	enum st st = database_of_mailbox(s, mailbox, &db, err);
+
+	if (st == ST_NOTFOUND || st == ST_GONE)
+		return ST_OK;
+	if (st != ST_OK)
+		return st;
+	st = ese_batch_new(db->ese, mailbox, &b, err);
+	if (st == ST_OK) {
+		ese_delete(b, key_named(&k, mailbox, BOX_DELIVERED, span_of(guid, GUID_BYTES)));
+		st = wait ? commit_wait(b, err) : ese_commit(b, forgotten, NULL, err);
+	}
+	database_release(db);
+	return st;
+}
+
 /* Needs no mailbox in memory: nobody reads these rows but a delivery of the same guid, which the transport
  * has given up. */
 enum st serve_SMTP_FORGET(struct call *c, struct err *err)
@@ -285,18 +308,9 @@ enum st serve_SMTP_FORGET(struct call *c, struct err *err)
 
 	if (st == ST_OK)
 		st = read_mailboxes(c, &n, err);
-	for (size_t i = 0; st == ST_OK && i < n; i++) {
-		uint64_t mailbox = plist_mv_num(&c->in, PR_RECIPIENT_MAILBOXES, i);
-		struct ese_batch *b;
-		struct key k;
-
-		st = ese_batch_new(c->store->db, mailbox, &b, err);
-		if (st != ST_OK)
-			break;
-		ese_delete(b, key_named(&k, mailbox, BOX_DELIVERED, span_of(guid, sizeof guid)));
+	for (size_t i = 0; st == ST_OK && i < n; i++)
 		/* The queue of the log is memory: what comes in thousands waits for it now and then. */
-		st = (i + 1) % FORGET_QUEUED ? ese_commit(b, forgotten, NULL, err)
-					     : commit_wait(b, err);
-	}
+		st = forget_one(c->store, plist_mv_num(&c->in, PR_RECIPIENT_MAILBOXES, i), guid,
+				(i + 1) % FORGET_QUEUED == 0, err);
 	return st;
 }

@@ -259,7 +259,7 @@ static void load_run(void *arg)
 static enum st index_load(struct folder *f, struct err *err)
 {
 	struct shard *sh = f->mb->shard;
-	struct load l = { .db = sh->store->db, .mailbox = f->mb->id, .folder = f->number };
+	struct load l = { .db = f->mb->db->ese, .mailbox = f->mb->id, .folder = f->number };
 
 	l.ix = calloc(1, sizeof *l.ix);
 	if (!l.ix)

@@ -27,8 +27,8 @@ static enum st get_one(struct items *i, uint32_t uid, struct span *value, struct
 {
 	struct folder *f = i->folder;
 	struct key k;
-	enum st st = ese_get(f->mb->shard->store->db,
-			     key_message(&k, f->mb->id, BOX_ITEM, f->number, uid), &i->value, err);
+	enum st st = ese_get(f->mb->db->ese, key_message(&k, f->mb->id, BOX_ITEM, f->number, uid),
+			     &i->value, err);
 
 	if (st == ST_OK) {
 		i->held = true;
@@ -48,9 +48,8 @@ static enum st scan_begin(struct items *i, uint32_t uid, uint32_t last, struct e
 	i->it_uid = 0;
 	i->it_last = last;
 	key_message(&to, f->mb->id, BOX_ITEM, f->number, last);
-	return ese_iter_new(f->mb->shard->store->db,
-			    key_message(&from, f->mb->id, BOX_ITEM, f->number, uid), key_after(&to),
-			    &i->it, err);
+	return ese_iter_new(f->mb->db->ese, key_message(&from, f->mb->id, BOX_ITEM, f->number, uid),
+			    key_after(&to), &i->it, err);
 }
 
 static enum st scan_to(struct items *i, uint32_t uid, struct span *value, struct err *err)
@@ -92,11 +91,12 @@ enum st items_get(struct items *i, uint32_t uid, uint32_t last, struct plist *ou
 _Static_assert(SCATTER_PAGE == ESE_PAGE, "wire and engine mean the same pages");
 _Static_assert(sizeof(struct scatter_run) == sizeof(struct ese_scatter_run), "and runs");
 
-enum st item_put_body(struct store *s, struct pw *w, const struct plist *item, struct err *err)
+enum st item_put_body(const struct database *db, struct pw *w, const struct plist *item,
+		      struct err *err)
 {
 	struct buf bytes = BUF_MAX(EXIPC_BLOCK_MAX);
 	struct ese_scatter sc;
-	enum st st = ese_body_find(s->db, plist_u64(item, PR_BODY_ID, 0), false, &sc, err);
+	enum st st = ese_body_find(db->ese, plist_u64(item, PR_BODY_ID, 0), false, &sc, err);
 
 	if (st != ST_OK)
 		return st;
@@ -107,38 +107,24 @@ enum st item_put_body(struct store *s, struct pw *w, const struct plist *item, s
 	else
 		pw_span(w, PR_BODY_SCATTER, buf_get(&bytes));
 	buf_free(&bytes);
-	pw_u64(w, PR_STREAM_TAG, s->db_id);
+	pw_u64(w, PR_STREAM_TAG, db->tag);
 	pw_copy(w, item, PR_HEADER_LENGTH);
 	return ST_OK;
 }
 
-struct pin {
-	struct store *store;
-	uint64_t id;
-};
-
-void *item_pin(void *store)
+static void *pin(void *db)
 {
-	struct pin *p = malloc(sizeof *p);
-
-	if (!p)
-		panic("out of memory");
-	p->store = store;
-	p->id = ese_pin(p->store->db);
-	return p;
+	return database_pin(db);
 }
 
-void item_unpin(void *pin)
+static void unpin(void *p)
 {
-	struct pin *p = pin;
-
-	ese_unpin(p->store->db, p->id);
-	free(p);
+	database_unpin(p);
 }
 
-void item_pin_rows(struct wire_rows_out *rows, struct store *s)
+void item_pin_rows(struct wire_rows_out *rows, struct database *db)
 {
-	rows->mark = item_pin;
-	rows->release = item_unpin;
-	rows->owner = s;
+	rows->mark = pin;
+	rows->release = unpin;
+	rows->owner = db;
 }

@@ -22,12 +22,9 @@ void items_end(struct items *i);
 
 /* BODY_SCATTER STREAM_TAG HEADER_LENGTH of an item.  A pin must be held since before the item was read, or
  * ST_NOTFOUND be expected. */
-enum st item_put_body(struct store *s, struct pw *w, const struct plist *item, struct err *err);
+enum st item_put_body(const struct database *db, struct pw *w, const struct plist *item,
+		      struct err *err);
 /* Pin bodies for each reply of the rowset. */
-void item_pin_rows(struct wire_rows_out *rows, struct store *s);
-
-/* One pin: ese_unpin when released. */
-void *item_pin(void *store);
-void item_unpin(void *pin);
+void item_pin_rows(struct wire_rows_out *rows, struct database *db);
 
 #endif

@@ -132,7 +132,7 @@ static void search_run(void *arg)
 	struct key from, to;
 
 	key_box(&to, s->mb->id, BOX_KEPT);
-	s->st = ese_iter_new(s->mb->shard->store->db, key_box(&from, s->mb->id, BOX_KEPT),
+	s->st = ese_iter_new(s->mb->db->ese, key_box(&from, s->mb->id, BOX_KEPT),
 			     key_after(&to), &it, &s->err);
 	if (s->st != ST_OK)
 		return;
@@ -215,7 +215,7 @@ static enum st remove_keys(struct mailbox *mb, const struct kept_key *keys, size
 		struct key k;
 		struct span key = key_kept(&k, mb->id, keys[i].deleted, keys[i].id);
 
-		st = ese_get(mb->shard->store->db, key, &row, err);
+		st = ese_get(mb->db->ese, key, &row, err);
 		if (st == ST_NOTFOUND) {
 			st = ST_OK;
 			continue;
@@ -254,7 +254,7 @@ static enum st remove_oldest(struct mailbox *mb, int64_t before, uint64_t *remov
 	struct key from, to;
 	struct change c;
 	unsigned n = 0;
-	enum st st = ese_iter_new(mb->shard->store->db, key_box(&from, mb->id, BOX_KEPT),
+	enum st st = ese_iter_new(mb->db->ese, key_box(&from, mb->id, BOX_KEPT),
 				  key_kept(&to, mb->id, before, 0), &it, err),
 		end;
 

@@ -135,7 +135,7 @@ static enum st load_kept(struct mailbox *mb, struct ese_db *db, struct err *err)
 	return st;
 }
 
-/* ST_NOTFOUND: there is no such mailbox, or (mb->next_folder = 1) it is one that was never used. */
+/* ST_NOTFOUND: it was never used (mb->next_folder = 1). */
 static enum st load_mailbox(struct mailbox *mb, struct ese_db *db, struct err *err)
 {
 	struct ese_value row;
@@ -144,15 +144,8 @@ static enum st load_mailbox(struct mailbox *mb, struct ese_db *db, struct err *e
 	enum st st = ese_get(db, key_box(&k, mb->id, BOX_MAILBOX), &row, err);
 
 	if (st == ST_NOTFOUND) {
-		enum st owner = ese_get(db, key_dir_mailbox(&k, DIR_MAILBOX, mb->id), &row, err);
-
-		if (owner == ST_OK) {
-			mb->next_folder = 1;
-			ese_value_free(&row);
-		} else if (owner != ST_NOTFOUND) {
-			return owner;
-		}
-		return fail(err, ST_NOTFOUND, "there is no mailbox %llu",
+		mb->next_folder = 1;
+		return fail(err, ST_NOTFOUND, "mailbox %llu was never used",
 			    (unsigned long long)mb->id);
 	}
 	if (st != ST_OK)
@@ -225,14 +218,19 @@ struct load {
 static void load_run(void *arg)
 {
 	struct load *l = arg;
-	const struct store *s = l->mb->shard->store;
+	struct store *s = l->mb->shard->store;
 	int64_t kept = (config_int(s->conf, "queue_expire_s") + OLD_DELIVERY_S) * NS_PER_SEC;
 	struct err ignored;
 
-	l->st = load_mailbox(l->mb, s->db, &l->mb->load_error);
+	l->st = database_of_mailbox(s, l->mb->id, &l->mb->db, &l->mb->load_error);
+	if (l->st != ST_OK) {
+		l->mb->db = NULL;
+		return;
+	}
+	l->st = load_mailbox(l->mb, l->mb->db->ese, &l->mb->load_error);
 	/* Where this fails (a full disk) the rows stay until the next time: they do no harm. */
 	if (l->st == ST_OK)
-		(void)!drop_old_deliveries(l->mb, s->db, clock_real() - kept, &ignored);
+		(void)!drop_old_deliveries(l->mb, l->mb->db->ese, clock_real() - kept, &ignored);
 }
 
 /* ---- a new one ---- */
@@ -293,6 +291,8 @@ static void mailbox_free(struct mailbox *mb)
 	for (size_t i = 0; i < mb->nfolders; i++)
 		folder_free(mb->folders[i]);
 	free(mb->folders);
+	if (mb->db)
+		database_release(mb->db);
 	free(mb);
 }
 

@@ -8,6 +8,7 @@
 #ifndef STORE_MAILBOX_H
 #define STORE_MAILBOX_H
 
+#include "store/database.h"
 #include "store/rows.h"
 #include "store/shard.h"
 
@@ -42,6 +43,7 @@ struct guid_inflight;
 struct mailbox {
 	struct hnode node;
 	struct shard *shard;
+	struct database *db; /* used, from loading until it leaves the memory */
 	uint64_t id;
 	uint64_t cn; /* the last change number given out */
 	uint32_t next_folder, uidvalidity;

@@ -9,8 +9,12 @@ static enum st put_message(struct change *c, struct folder *f, const struct new_
 			   struct entry *e, struct err *err)
 {
 	struct figures *fig = change_figures(c, f);
+	const struct content_part *part;
 	struct key k;
+	enum st st = content_in(m->content, f->mb->db, &part, err);
 
+	if (st != ST_OK)
+		return st;
 	if (fig->uidnext == UINT32_MAX)
 		return fail(err, ST_NOSPACE, "the folder has given out all its UIDs");
 	if (m->uid) {
@@ -28,8 +32,8 @@ static enum st put_message(struct change *c, struct folder *f, const struct new_
 	if (!(e->flags & MF_SEEN))
 		fig->unread++;
 	change_entry(c, f, e);
-	change_put(c, key_message(&k, f->mb->id, BOX_ITEM, f->number, e->uid), &m->content->item);
-	ese_link(c->batch, m->content->body);
+	change_put(c, key_message(&k, f->mb->id, BOX_ITEM, f->number, e->uid), &part->item);
+	ese_link(c->batch, part->body);
 	return ST_OK;
 }
 

@@ -12,7 +12,9 @@
 struct purge {
 	struct hnode node; /* by mailbox, in the shard's table */
 	struct shard *shard;
+	struct database *db; /* NULL: none of ours, it waits for another start */
 	struct fiber *fiber;
+	bool running; /* false: it waits for the database, or for another start */
 };
 
 bool purge_is_on(const struct shard *sh, uint64_t mailbox)
@@ -33,7 +35,7 @@ static void delete_row(struct ese_batch *b, struct span key, struct span value, 
 }
 
 /* ST_OK: deleted some; ST_EOF: there is nothing left. */
-static enum st purge_piece(struct shard *sh, uint64_t mailbox, struct err *err)
+static enum st purge_piece(struct database *db, uint64_t mailbox, struct err *err)
 {
 	struct key from, to;
 	struct span first = key_box(&from, mailbox, BOX_MAILBOX), key, value;
@@ -43,10 +45,10 @@ static enum st purge_piece(struct shard *sh, uint64_t mailbox, struct err *err)
 	enum st st;
 
 	key_box(&to, mailbox, BOX_ROWS_END);
-	st = ese_iter_new(sh->store->db, first, span_of(to.at, to.len), &it, err);
+	st = ese_iter_new(db->ese, first, span_of(to.at, to.len), &it, err);
 	if (st != ST_OK)
 		return st;
-	st = ese_batch_new(sh->store->db, mailbox, &b, err);
+	st = ese_batch_new(db->ese, mailbox, &b, err);
 	if (st != ST_OK) {
 		ese_iter_free(it);
 		return st;
@@ -66,12 +68,27 @@ static enum st purge_end(struct shard *sh, uint64_t mailbox, struct err *err)
 {
 	struct ese_batch *b;
 	struct key k;
-	enum st st = ese_batch_new(sh->store->db, 0, &b, err);
+	enum st st = ese_batch_new(sh->store->dir, 0, &b, err);
 
 	if (st != ST_OK)
 		return st;
 	ese_delete(b, key_dir_mailbox(&k, DIR_PURGE, mailbox));
 	return commit_wait(b, err);
+}
+
+enum st mailbox_rows_delete(struct database *db, uint64_t mailbox, struct err *err)
+{
+	enum st st = database_use(db, err);
+
+	if (st != ST_OK)
+		return st;
+	do
+		st = purge_piece(db, mailbox, err);
+	while (st == ST_OK && database_is_up(db) && !db->group->store->stopping);
+	if (st == ST_OK)
+		st = fail(err, ST_GONE, "the database is being closed");
+	database_release(db);
+	return st == ST_EOF ? ST_OK : st;
 }
 
 static void purge_run(void *arg)
@@ -87,34 +104,33 @@ static void purge_run(void *arg)
 	/* Requests that were under way end first; new ones are refused since purge_start(). */
 	while (!mailbox_forget(sh, mailbox))
 		fiber_park(NO_DEADLINE);
-	do
-		st = sh->store->stopping ? ST_BUSY : purge_piece(sh, mailbox, &err);
-	while (st == ST_OK);
-	if (st == ST_EOF)
+	st = mailbox_rows_delete(p->db, mailbox, &err);
+	if (st == ST_OK)
 		st = purge_end(sh, mailbox, &err);
-	/* On a full disk it stays refused, and the next start goes on. */
+	/* On a full disk it stays refused, and the next start, or mount, goes on. */
 	if (st == ST_OK) {
 		hmap_remove(&sh->purging, &p->node);
 		free(p);
 	} else {
 		p->fiber = NULL;
+		p->running = false;
 	}
 	store_end(sh->store);
 }
 
-void purge_start(struct shard *sh, uint64_t mailbox)
+void purge_start(struct shard *sh, uint64_t mailbox, struct database *db)
 {
-	struct purge *p;
+	struct hnode *n = hmap_get(&sh->purging, mailbox);
+	struct purge *p = n ? HNODE_OF(struct purge, node, n) : calloc(1, sizeof *p);
 
-	if (purge_is_on(sh, mailbox))
-		return;
-	p = calloc(1, sizeof *p);
-	if (!p || !hmap_put(&sh->purging, &p->node, mailbox)) {
+	if (!p || (!n && !hmap_put(&sh->purging, &p->node, mailbox))) {
 		free(p); /* the next start begins it */
 		return;
 	}
 	p->shard = sh;
-	(void)fiber_spawn("purge", purge_run, p, NULL);
+	p->db = db;
+	if (db && !p->running)
+		p->running = fiber_spawn("purge", purge_run, p, NULL) == ST_OK;
 }
 
 void purge_wake(struct shard *sh, uint64_t mailbox)
@@ -126,12 +142,32 @@ void purge_wake(struct shard *sh, uint64_t mailbox)
 		fiber_wake(p->fiber);
 }
 
+struct resumed {
+	uint64_t mailbox;
+	struct database *db;
+};
+
 static void resume_one(struct shard *sh, void *arg)
 {
-	uint64_t mailbox = *(uint64_t *)arg;
+	struct resumed r = *(struct resumed *)arg;
 
 	free(arg);
-	purge_start(sh, mailbox);
+	purge_start(sh, r.mailbox, r.db);
+}
+
+static enum st resume_row(struct store *s, struct span key, struct span value, struct err *err)
+{
+	struct resumed *r = malloc(sizeof *r);
+	struct plist l;
+	enum st st = row_open(value, "a mailbox to be deleted", &l, err);
+
+	if (st != ST_OK || !r) {
+		free(r);
+		return st != ST_OK ? st : fail(err, ST_NOMEM, "out of memory");
+	}
+	*r = (struct resumed){ key_tail_u64(key), database_of_row(s, &l) };
+	shard_post(shard_of(s, r->mailbox), resume_one, r);
+	return ST_OK;
 }
 
 enum st purge_resume(struct store *s, struct err *err)
@@ -142,19 +178,12 @@ enum st purge_resume(struct store *s, struct err *err)
 	enum st st;
 
 	key_dir(&to, DIR_PURGE, SPAN_NONE);
-	st = ese_iter_new(s->db, key_dir(&from, DIR_PURGE, SPAN_NONE), key_after(&to), &it, err);
+	st = ese_iter_new(s->dir, key_dir(&from, DIR_PURGE, SPAN_NONE), key_after(&to), &it, err);
 	if (st != ST_OK)
 		return st;
-	while ((st = ese_iter_next(it, &key, &value, err)) == ST_OK) {
-		uint64_t *mailbox = malloc(sizeof *mailbox);
-
-		if (!mailbox) {
-			st = fail(err, ST_NOMEM, "out of memory");
-			break;
-		}
-		*mailbox = key_tail_u64(key);
-		shard_post(shard_of(s, *mailbox), resume_one, mailbox);
-	}
+	while ((st = ese_iter_next(it, &key, &value, err)) == ST_OK &&
+	       (st = resume_row(s, key, value, err)) == ST_OK)
+		;
 	ese_iter_free(it);
 	return st == ST_EOF ? ST_OK : st;
 }

@@ -45,7 +45,7 @@ static enum st get_row(const struct restore *r, size_t i, struct ese_value *row,
 	const struct kept_key *at = &r->keys->at[i];
 	struct key key;
 	struct span where = key_kept(&key, r->mb->id, at->deleted, at->id);
-	enum st st = ese_get(r->mb->shard->store->db, where, row, err);
+	enum st st = ese_get(r->mb->db->ese, where, row, err);
 
 	if (st != ST_OK)
 		return st;

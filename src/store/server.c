@@ -2,6 +2,7 @@
 
 #include "store/call.h"
 #include "store/content.h"
+#include "store/database.h"
 #include "store/directory.h"
 #include "store/keep.h"
 #include "store/exship.h"
@@ -19,7 +20,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define DATABASE        "mailbox/default"
 #define INDEX_MEMORY    (128u * 1024 * 1024) /* folder indexes of all loops */
 #define FIBERS_MAX_PAIR 256 /* of one (client loop, store loop) pair: passwords may wait in many */
 #define BACKLOG         16
@@ -172,7 +172,7 @@ enum st server_start(struct server *s, struct err *err)
 	s->listen_fd = -1;
 	for (unsigned i = 0; i < s->store.nshards; i++)
 		shard_post(&s->store.shards[i], expire_begin, NULL);
-	exipc_server_offer_fd(s->store.ipc, s->store.db_id, ese_db_stream_fd(s->store.db));
+	databases_offer(&s->store);
 	return ST_OK;
 }
 
@@ -250,17 +250,11 @@ static enum st open_engine(struct server *s, struct err *err)
 		.progress = progress,
 		.arg = s,
 	};
-	char path[4200];
-	enum st st;
-
-	snprintf(path, sizeof path, "%s/groups/first", config_home(conf));
-	st = ese_open(path, &o, &s->store.ese, err);
-	if (st != ST_OK)
-		return st;
-	st = ese_db_open(s->store.ese, DATABASE, true, &s->store.db, err);
-	if (st == ST_OK)
-		s->store.db_id = ese_db_id(s->store.db);
-	return st == ST_OK ? shipping_add(&s->store, "first", s->store.ese, err) : st;
+	enum st st = databases_open(&s->store, &o, err);
+	for (struct group *g = s->store.groups; g && st == ST_OK; g = g->next)
+		if (g->ese)
+			st = shipping_add(&s->store, g->name, g->ese, err);
+	return st;
 }
 
 static enum st make_shards(struct server *s, struct err *err)
@@ -379,8 +373,7 @@ void server_close(struct server *s)
 	sasl_free(s->store.sasl);
 	directory_close(s->store.directory);
 	shipping_end(&s->store);
-	if (s->store.ese)
-		ese_close(s->store.ese);
+	databases_close(&s->store);
 	free(s->store.shards);
 	if (s->listen_fd >= 0)
 		close(s->listen_fd);

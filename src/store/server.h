@@ -28,7 +28,7 @@ struct server_options {
 	void (*progress)(const char *what, uint64_t done, uint64_t total);
 };
 
-/* Lock the home, recover the engine, open the database "mailbox/default", made when absent.  ST_BUSY: another store
+/* Lock the home, open every group and database of it (database.h), make those of a new home.  ST_BUSY: another store
  * runs on this home; ST_CORRUPT, ST_IO ... as the engine says. */
 enum st server_open(const struct server_options *o, struct server **out, struct err *err);
 /* Take requests. */

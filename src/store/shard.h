@@ -47,15 +47,17 @@ struct shard {
 	struct op_figures ops[WIRE_OP_MAX];
 };
 
+struct group;
+struct database;
 struct directory; /* directory.h; shard 0 */
 struct sasl;      /* sasl.h; shard 0 */
 struct shipped;   /* exship.c; shard 0 */
 
 struct store {
 	const struct config *conf;
-	struct ese *ese;
-	struct ese_db *db;
-	uint64_t db_id; /* also the tag of its streaming file */
+	struct group *groups; /* database.h; so are these */
+	struct database *databases;
+	struct ese_db *dir; /* where the rows of the directory are */
 	struct exipc_server *ipc;
 	struct shard *shards;
 	unsigned nshards;

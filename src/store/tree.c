@@ -264,7 +264,7 @@ static enum st delete_rows(struct change *c, struct folder *f, struct err *err)
 	ese_delete(c->batch, key_folder(&from, mb->id, BOX_FOLDER, f->number));
 	ese_delete(c->batch, key_folder(&from, mb->id, BOX_FIGURES, f->number));
 	key_folder(&to, mb->id, BOX_VANISHED, f->number);
-	st = ese_iter_new(mb->shard->store->db, key_folder(&from, mb->id, BOX_VANISHED, f->number),
+	st = ese_iter_new(mb->db->ese, key_folder(&from, mb->id, BOX_VANISHED, f->number),
 			  key_after(&to), &it, err);
 	if (st != ST_OK)
 		return st;

@@ -148,13 +148,10 @@ static void take_statuses(struct aq_msg *m, const struct plist *l, struct aq_rcp
 	}
 }
 
-static void put_mailboxes(struct pw *w, struct aq_rcpt **rcpts, size_t n)
+static void mailbox_ids(struct aq_rcpt **rcpts, size_t n, uint64_t *out)
 {
-	uint64_t ids[MAILBOXES_MAX];
-
 	for (size_t i = 0; i < n; i++)
-		ids[i] = rcpts[i]->mailbox_id;
-	pw_mv_num(w, PR_RECIPIENT_MAILBOXES, ids, n);
+		out[i] = rcpts[i]->mailbox_id;
 }
 
 /* Steps 5 to 9: hand over the body; the answer says what became of it in every mailbox. */
@@ -168,7 +165,7 @@ static enum st deliver(struct delivery *d, struct aq_rcpt **rcpts, size_t n, str
 	wire_begin(&w, 4);
 	pw_span(&w.w, PR_MSG_GUID, span_of(d->m->env.guid, MAILMSG_GUID));
 	pw_u64(&w.w, PR_MESSAGE_DELIVERY_TIME, (uint64_t)d->m->env.arrival);
-	put_mailboxes(&w.w, rcpts, n);
+	pw_mv_num(&w.w, PR_RECIPIENT_MAILBOXES, u->mailboxes, n);
 	st = upload_attach(&d->body, &w, err);
 	if (st != ST_OK) {
 		buf_free(&w.bytes);
@@ -198,11 +195,18 @@ static enum st deliver_batch(struct store_driver *driver, struct aq_msg *m, stru
 	unsigned sections = sections_for(octets);
 	int64_t deadline = deadline_for(m);
 	struct delivery d = { .m = m };
-	enum st st = share_take(&driver->shares[loop], sections, deadline, err);
+	uint64_t *mailboxes = pool_get(m->pool, n * sizeof(*mailboxes));
+	enum st st;
 
+	if (!mailboxes)
+		return fail(err, ST_NOMEM, "%s: recipients", mailmsg_name(m->m));
+	st = share_take(&driver->shares[loop], sections, deadline, err);
 	if (st != ST_OK)
 		return st;
+	mailbox_ids(rcpts, n, mailboxes);
 	upload_begin(&d.body, chan, loop, deadline);
+	d.body.mailboxes = mailboxes;
+	d.body.nmailboxes = n;
 	st = put_return_path(&d, err);
 	if (st == ST_OK)
 		st = put_content(&d, err);
@@ -274,13 +278,15 @@ void store_forget(struct aq_msg *m)
 	size_t from = 0, n;
 
 	while (chan && rcpts && (n = collect(m, rcpts, MAILBOXES_MAX, &from, was_delivered)) > 0) {
+		uint64_t ids[MAILBOXES_MAX];
 		struct wire_answer a;
 		struct wire_msg w;
 		struct err ignored;
 
+		mailbox_ids(rcpts, n, ids);
 		wire_begin(&w, 2);
 		pw_span(&w.w, PR_MSG_GUID, span_of(m->env.guid, MAILMSG_GUID));
-		put_mailboxes(&w.w, rcpts, n);
+		pw_mv_num(&w.w, PR_RECIPIENT_MAILBOXES, ids, n);
 		(void)!wire_send(&w, chan, wire_loop(chan, rcpts[0]->mailbox_id), WIRE_SMTP_FORGET,
 				 &a, &ignored);
 		wire_answer_free(&a);

@@ -167,6 +167,8 @@ void imap_append_stream(struct imap_session *s)
 		buf_str(&s->out, "+ OK\r\n");
 	imap_out_all(s);
 	upload_begin(&u, chan, wire_loop(chan, s->logon.mailbox_id), 0);
+	u.mailboxes = &s->logon.mailbox_id;
+	u.nmailboxes = 1;
 	st = receive(s, &u, &left, &err);
 	if (st == ST_OK && finish_line(s))
 		st = commit(s, &u, &a, &err);
