@@ -134,6 +134,7 @@ static void a_body_leads_back_to_its_messages(void **state)
 	struct offline_messages *it;
 	struct offline_message m;
 	struct offline *o;
+	struct ese_db *db;
 	struct rig r;
 
 	(void)state;
@@ -142,12 +143,13 @@ static void a_body_leads_back_to_its_messages(void **state)
 	rig_run(&r, fill);
 	rig_down(&r);
 	o = open_home(&r);
-	CHECK_ST(offline_messages_open(o->dbs[0].db, 2, 1, &it, &rig_err), ST_OK);
+	db = offline_db_of(o, 2)->db;
+	CHECK_ST(offline_messages_open(db, 2, 1, &it, &rig_err), ST_OK);
 	CHECK_ST(offline_messages_next(it, &m, &rig_err), ST_OK);
-	CHECK_ST(offline_body(o->dbs[0].db, m.body, add_bytes, &text, &rig_err), ST_OK);
+	CHECK_ST(offline_body(db, m.body, add_bytes, &text, &rig_err), ST_OK);
 	CHECK(span_eq(buf_get(&text), SPAN(HELLO)));
 	buf_clear(&text);
-	CHECK_ST(offline_links(o->dbs[0].db, &m.body, 1, add_link, &text, &rig_err), ST_OK);
+	CHECK_ST(offline_links(db, &m.body, 1, add_link, &text, &rig_err), ST_OK);
 	buf_char(&text, '\0');
 	assert_string_equal(text.at, "1 INBOX 3 dated;2 INBOX 1 dated;");
 	offline_messages_close(it);
