@@ -132,8 +132,8 @@ static void search_run(void *arg)
 	struct key from, to;
 
 	key_box(&to, s->mb->id, BOX_KEPT);
-	s->st = ese_iter_new(s->mb->db->ese, key_box(&from, s->mb->id, BOX_KEPT),
-			     key_after(&to), &it, &s->err);
+	s->st = ese_iter_new(s->mb->db->ese, key_box(&from, s->mb->id, BOX_KEPT), key_after(&to),
+			     &it, &s->err);
 	if (s->st != ST_OK)
 		return;
 	while (s->st == ST_OK && (s->st = ese_iter_next(it, &key, &value, &s->err)) == ST_OK) {

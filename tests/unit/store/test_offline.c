@@ -186,11 +186,12 @@ static void deleted_messages_are_found(void **state)
 	rig_run(&r, delete_one);
 	rig_down(&r);
 	o = open_home(&r);
-	CHECK_ST(offline_kept_open(o->dbs[0].db, 1, &it, &rig_err), ST_OK);
+	CHECK_ST(offline_kept_open(offline_db_of(o, 1)->db, 1, &it, &rig_err), ST_OK);
 	CHECK_ST(offline_messages_next(it, &m, &rig_err), ST_OK);
 	CHECK(m.deleted && m.uid == 3 && span_eq(m.path, SPAN("INBOX")));
 	CHECK(span_eq(m.subject, SPAN("Hello there")));
-	CHECK_ST(offline_links(o->dbs[0].db, &m.body, 1, add_link, &text, &rig_err), ST_OK);
+	CHECK_ST(offline_links(offline_db_of(o, 1)->db, &m.body, 1, add_link, &text, &rig_err),
+		 ST_OK);
 	buf_char(&text, '\0');
 	assert_string_equal(text.at, "1 INBOX 3 deleted;2 INBOX 1 dated;");
 	CHECK_ST(offline_messages_next(it, &m, &rig_err), ST_EOF);
