@@ -103,6 +103,10 @@ const struct setting settings[] = {
 	    "Room that must stay free on the disk: below it new mail is refused for now."),
 	INT("ship_keep_bytes", GIB, MIB, 1024 * GIB, "bytes",
 	    "Log that is kept for a standby that has not got it yet. One that falls behind further must begin again from a backup."),
+	INT("disk_warn_bytes", GIB, 0, 1024 * GIB, "bytes",
+	    "Free room on a disk below which a warning is written down and shown by 'mailroot status'. 0: see the next."),
+	INT("disk_warn_percent", 3, 0, 100, "percent",
+	    "The same as a part of the disk; the larger of the two counts, but no more than half of the disk. Both 0: no warning."),
 	INT("cache_bytes", 64 * MIB, MIB, 1024 * GIB, "bytes", "Memory for blocks of the property database."),
 
 	GROUP("What is kept after it was deleted"),

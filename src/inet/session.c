@@ -1,8 +1,8 @@
 #include "inet/session.h"
+#include "base/disk.h"
 #include "inet/ips.h"
 
 #include <stdlib.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 static const char *const counter_names[INET_COUNTERS] = {
@@ -66,12 +66,11 @@ bool inet_rate_take(struct inet_session *s, enum inet_rate what)
 
 bool inet_disk_low(const struct inet_host *h)
 {
-	struct statvfs fs;
+	struct disk_view v;
 
-	if (statvfs(config_str(h->config, "queue_dir"), &fs) < 0)
+	if (disk_look(h->config, config_str(h->config, "queue_dir"), &v, NULL) != ST_OK)
 		return false; /* writing will tell */
-	return (uint64_t)fs.f_bavail * fs.f_frsize <
-	       (uint64_t)config_int(h->config, "disk_reserve_bytes");
+	return v.state == DISK_FULL;
 }
 
 #define LOG_FIELDS_MAX 24

@@ -5,6 +5,7 @@
 #include "base/config.h"
 #include "base/logline.h"
 #include "inet/services.h"
+#include "main/diskwatch.h"
 #include "main/privileges.h"
 #include "main/process.h"
 #include "main/supervise.h"
@@ -276,6 +277,7 @@ static void status(void *owner, struct report *r)
 	report_table(r, "programs", false);
 	report_child(r, &d.store);
 	report_child(r, &d.inet);
+	diskwatch_report(r);
 	report_table(r, "ports", false);
 	for (size_t i = 0; i < nservices; i++) {
 		report_row(r);
@@ -321,6 +323,8 @@ static void begin(void *arg)
 		st = control_listen(fd, path, verbs, 1, NULL, &d.control, &err);
 	if (st == ST_OK)
 		st = child_start(&d.store, &err);
+	if (st == ST_OK)
+		diskwatch_start(d.config);
 	if (st != ST_OK) {
 		log_event(LOG_ERROR, "cannot start", LE(&err));
 		d.failed = true;
@@ -361,6 +365,7 @@ int main(int argc, char **argv)
 	describe_children();
 	loop_post(d.loop, begin, NULL);
 	loop_run(d.loop);
+	diskwatch_stop();
 	log_event(LOG_NOTICE, "stopped", LC("home", d.options.home));
 	return d.failed ? 1 : 0;
 }

@@ -87,3 +87,39 @@ def test_a_really_full_disk(small_disk, reserve):
         assert sorted(got) == sorted(accepted + [b"after"]), (got, accepted)
     finally:
         server.stop()
+
+
+def disk(server, folder):
+    return next(d for d in server.json("status")["disks"] if d["disk"].startswith(str(folder)))
+
+
+def test_a_warning_comes_before_the_refusal_and_deleting_works_throughout(small_disk):
+    mib = 1024 * 1024
+    server = Server(small_disk, disk_reserve_bytes=8 * mib, disk_warn_bytes=20 * mib, disk_warn_percent=0, checkpoint_bytes=4 * mib)
+    server.add_user("alice")
+    server.start()
+    try:
+        server.send("alice", BODY % b"kept")
+        server.wait_count("alice", 1)
+        assert disk(server, small_disk)["state"] == "ok" and "nearly full" not in server.log()
+        fill(small_disk, 14 * mib)
+        low = disk(server, small_disk)
+        assert low["state"] == "low" and low["warn_below"] == 20 * mib and "make room" in low["do"]
+        assert "deleted expire" in server.run("status").stdout
+        assert send(server, b"still taken") == 250
+        fill(small_disk, 6 * mib)
+        assert disk(server, small_disk)["state"] == "full"
+        assert send(server, b"refused") == 452
+        server.wait_count("alice", 2)
+        with server.imap("alice", mailbox="INBOX") as imap:
+            assert imap.store("1:*", "+FLAGS", r"(\Deleted)")[0] == "OK"
+            assert len(imap.expunge()[1]) == 2
+        assert server.json("deleted", "purge", f"alice@{DOMAIN}", "--all", "--yes")["purged"]["removed"] == 2
+        (small_disk / "filler").unlink()
+        assert disk(server, small_disk)["state"] == "ok"
+        told = [line for line in server.log().splitlines() if "event=\"the disk" in line]
+        assert [line.split('event="')[1].split('"')[0] for line in told] == ["the disk is nearly full", "the disk is full", "the disk has room again"], told
+        assert all("level=warn" in line for line in told)
+        wait_for(lambda: send(server, b"after") == 250, "mail is taken again")
+    finally:
+        server.stop()
