@@ -1,7 +1,6 @@
 /* test_disk.c - when a disk counts as low, full, and well again. */
 #include "base/disk.h"
 
-
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
