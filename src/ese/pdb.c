@@ -1,9 +1,9 @@
 /* pdb.c - RocksDB through its C API; see pdb.h. */
-#include "ese/pdb.h"
+#include "ese/pdb_int.h"
 
+#include "base/buf.h"
 #include "ese/manifest.h"
 
-#include <rocksdb/c.h>
 #include <stdlib.h>
 
 /* RocksDB's package is not built for ThreadSanitizer, which therefore does not see its ordering. */
@@ -22,18 +22,8 @@ const char *__tsan_default_suppressions(void)
 }
 #endif
 
-struct pdb {
-	rocksdb_t *db;
-	rocksdb_options_t *options;
-	rocksdb_block_based_table_options_t *table;
-	rocksdb_cache_t *cache;
-	rocksdb_readoptions_t *read;
-	rocksdb_writeoptions_t *write;
-	rocksdb_flushoptions_t *flush;
-};
-
 /* RocksDB's message becomes ours.  It names damage and I/O errors by its first word. */
-static enum st failed(char *message, const char *what, struct err *err)
+enum st pdb_failed(char *message, const char *what, struct err *err)
 {
 	bool corrupt = strncmp(message, "Corruption", 10) == 0;
 	enum st st = corrupt ? ST_CORRUPT : ST_IO;
@@ -58,8 +48,8 @@ static void set_options(struct pdb *p, bool create, const struct pdb_conf *c)
 	rocksdb_options_set_block_based_table_factory(o, p->table);
 	rocksdb_options_set_create_if_missing(o, create);
 	rocksdb_options_set_error_if_exists(o, create);
-	rocksdb_options_set_write_buffer_size(o, c->buffer_bytes);
-	rocksdb_options_set_max_write_buffer_number(o, 2);
+	/* Its tables in memory stay empty: rows come in as files. */
+	rocksdb_options_set_write_buffer_size(o, 1u << 20);
 	rocksdb_options_set_max_open_files(o, c->files_max);
 	rocksdb_options_set_max_background_jobs(o, 2);
 	rocksdb_options_set_compression(o, rocksdb_lz4_compression);
@@ -73,6 +63,9 @@ static void set_options(struct pdb *p, bool create, const struct pdb_conf *c)
 	rocksdb_options_set_stats_persist_period_sec(o, 0);
 }
 
+/* A table in memory that is smaller would be made and written all the time. */
+#define TABLE_LEAST (1u << 20)
+
 enum how { OPEN, CREATE, LOOK };
 
 static enum st open_once(const char *path, enum how how, const struct pdb_conf *c, struct pdb **out,
@@ -80,20 +73,33 @@ static enum st open_once(const char *path, enum how how, const struct pdb_conf *
 {
 	struct pdb *p = calloc(1, sizeof(*p));
 	char *message = NULL;
+	enum st st = ST_OK;
 
 	if (!p)
 		return fail(err, ST_NOMEM, "%s: open", path);
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_mutex_init(&p->look, NULL);
+	pthread_cond_init(&p->freeze, NULL);
+	pthread_cond_init(&p->frozen, NULL);
+	p->limit = c->buffer_bytes > TABLE_LEAST ? c->buffer_bytes : TABLE_LEAST;
+	p->path = strdup(path);
 	set_options(p, how == CREATE, c);
 	p->read = rocksdb_readoptions_create();
 	p->write = rocksdb_writeoptions_create();
 	rocksdb_writeoptions_disable_WAL(p->write, 1);
-	p->flush = rocksdb_flushoptions_create();
-	rocksdb_flushoptions_set_wait(p->flush, 1);
 	p->db = how == LOOK ? rocksdb_open_for_read_only(p->options, path, 0, &message)
 			    : rocksdb_open(p->options, path, &message);
 	if (message) {
 		pdb_close(p);
-		return failed(message, path, err);
+		return pdb_failed(message, path, err);
+	}
+	if (!p->path)
+		st = fail(err, ST_NOMEM, "%s: open", path);
+	else if (how != LOOK)
+		st = flush_start(p, err);
+	if (st != ST_OK) {
+		pdb_close(p);
+		return st;
 	}
 	*out = p;
 	return ST_OK;
@@ -120,14 +126,19 @@ void pdb_close(struct pdb *p)
 {
 	if (!p)
 		return;
+	flush_stop(p);
 	if (p->db)
 		rocksdb_close(p->db);
-	rocksdb_flushoptions_destroy(p->flush);
 	rocksdb_writeoptions_destroy(p->write);
 	rocksdb_readoptions_destroy(p->read);
 	rocksdb_options_destroy(p->options);
 	rocksdb_block_based_options_destroy(p->table);
 	rocksdb_cache_destroy(p->cache);
+	pthread_cond_destroy(&p->frozen);
+	pthread_cond_destroy(&p->freeze);
+	pthread_mutex_destroy(&p->look);
+	pthread_mutex_destroy(&p->lock);
+	free(p->path);
 	free(p);
 }
 
@@ -136,8 +147,18 @@ void pdb_thread(void)
 	rocksdb_set_perf_level(rocksdb_disable);
 }
 
-enum st pdb_get(struct pdb *p, struct span key, struct span *bytes_out, void **hold_out,
-		struct err *err)
+/* What a caller holds is RocksDB's value, or a view, which is told apart by its lowest bit. */
+#define IN_MEMORY ((uintptr_t)1)
+
+static bool get_in_memory(struct view *v, uint64_t number, struct span key,
+			  struct memtable_value *out)
+{
+	return memtable_get(v->active->rows, number, key, out) ||
+	       (v->frozen && memtable_get(v->frozen->rows, number, key, out));
+}
+
+static enum st get_in_files(struct pdb *p, struct span key, struct span *bytes_out, void **hold_out,
+			    struct err *err)
 {
 	char *message = NULL;
 	rocksdb_pinnableslice_t *v;
@@ -146,7 +167,7 @@ enum st pdb_get(struct pdb *p, struct span key, struct span *bytes_out, void **h
 
 	v = rocksdb_get_pinned(p->db, p->read, key.at, key.len, &message);
 	if (message)
-		return failed(message, "read a row", err);
+		return pdb_failed(message, "read a row", err);
 	if (!v)
 		return ST_NOTFOUND;
 	at = rocksdb_pinnableslice_value(v, &len);
@@ -155,119 +176,133 @@ enum st pdb_get(struct pdb *p, struct span key, struct span *bytes_out, void **h
 	return ST_OK;
 }
 
+/* The view is held until RocksDB has answered: a table that is neither in it nor there yet can't be. */
+enum st pdb_get(struct pdb *p, struct span key, struct span *bytes_out, void **hold_out,
+		struct err *err)
+{
+	struct view *v = view_take(p);
+	struct memtable_value found;
+	enum st st;
+
+	if (v && key.len && get_in_memory(v, p->number, key, &found)) {
+		if (found.deleted) {
+			view_drop(v);
+			return ST_NOTFOUND;
+		}
+		*bytes_out = found.bytes;
+		*hold_out = (void *)((uintptr_t)v | IN_MEMORY);
+		return ST_OK;
+	}
+	st = get_in_files(p, key, bytes_out, hold_out, err);
+	view_drop(v);
+	return st;
+}
+
 void pdb_release(void *hold)
 {
-	if (hold)
+	if ((uintptr_t)hold & IN_MEMORY)
+		view_drop((struct view *)((uintptr_t)hold & ~IN_MEMORY));
+	else if (hold)
 		rocksdb_pinnableslice_destroy(hold);
 }
 
-/* A batch is RocksDB's own; the names keep its header out of everybody else's files. */
+/* ---- writing ---- */
+
+struct row_change {
+	uint32_t key_len, value_len;
+	bool deleted;
+};
+
+/* Changes one behind the other: struct row_change, key, value. */
+struct pdb_batch {
+	struct buf changes;
+};
+
 struct pdb_batch *pdb_batch_new(void)
 {
-	return (struct pdb_batch *)rocksdb_writebatch_create();
+	struct pdb_batch *b = calloc(1, sizeof(*b));
+
+	if (b)
+		b->changes = BUF_MAX(SIZE_MAX / 2);
+	return b;
 }
 
 void pdb_batch_free(struct pdb_batch *b)
 {
-	if (b)
-		rocksdb_writebatch_destroy((rocksdb_writebatch_t *)b);
+	if (!b)
+		return;
+	buf_free(&b->changes);
+	free(b);
+}
+
+static void change(struct pdb_batch *b, struct span key, struct span value, bool deleted)
+{
+	struct row_change c = { (uint32_t)key.len, (uint32_t)value.len, deleted };
+
+	buf_add(&b->changes, &c, sizeof(c));
+	buf_span(&b->changes, key);
+	buf_span(&b->changes, value);
 }
 
 void pdb_put(struct pdb_batch *b, struct span key, struct span value)
 {
-	rocksdb_writebatch_put((rocksdb_writebatch_t *)b, key.at, key.len, value.at, value.len);
+	change(b, key, value, false);
 }
 
 void pdb_delete(struct pdb_batch *b, struct span key)
 {
-	rocksdb_writebatch_delete((rocksdb_writebatch_t *)b, key.at, key.len);
+	change(b, key, SPAN_NONE, true);
+}
+
+static bool put_changes(struct memtable *t, uint64_t number, struct span changes)
+{
+	while (changes.len > 0) {
+		struct row_change c;
+		struct span key, value;
+
+		memcpy(&c, changes.at, sizeof(c));
+		key = span_cut(span_skip(changes, sizeof(c)), c.key_len);
+		value = span_cut(span_skip(changes, sizeof(c) + c.key_len), c.value_len);
+		if (!memtable_put(t, number, key, &(struct memtable_value){ value, c.deleted }))
+			return false;
+		changes = span_skip(changes, sizeof(c) + c.key_len + c.value_len);
+	}
+	return true;
 }
 
 enum st pdb_write(struct pdb *p, struct pdb_batch *b, struct err *err)
 {
-	char *message = NULL;
+	enum st st;
 
-	rocksdb_write(p->db, p->write, (rocksdb_writebatch_t *)b, &message);
-	rocksdb_writebatch_clear((rocksdb_writebatch_t *)b);
-	return message ? failed(message, "write rows", err) : ST_OK;
-}
-
-enum st pdb_flush(struct pdb *p, struct err *err)
-{
-	char *message = NULL;
-
-	rocksdb_flush(p->db, p->flush, &message);
-	return message ? failed(message, "flush rows", err) : ST_OK;
+	pthread_mutex_lock(&p->lock);
+	if (p->failed.st == ST_OK &&
+	    (b->changes.failed ||
+	     !put_changes(p->view->active->rows, p->number + 1, buf_get(&b->changes))))
+		fail(&p->failed, ST_NOMEM, "write rows"); /* half of it is there: no more */
+	st = p->failed.st;
+	if (st == ST_OK) {
+		p->number++;
+		if (memtable_bytes(p->view->active->rows) > p->limit)
+			st = flush_freeze(p, err);
+	} else if (err) {
+		*err = p->failed;
+	}
+	pthread_mutex_unlock(&p->lock);
+	buf_clear(&b->changes);
+	return st;
 }
 
 enum st pdb_snapshot(struct pdb *p, const char *dir, struct err *err)
 {
+	enum st st = pdb_flush(p, err);
+	rocksdb_checkpoint_t *c;
 	char *message = NULL;
-	rocksdb_checkpoint_t *c = rocksdb_checkpoint_object_create(p->db, &message);
 
-	/* 0: what is only in memory is flushed first, there is no log that could carry it. */
+	if (st != ST_OK)
+		return st;
+	c = rocksdb_checkpoint_object_create(p->db, &message);
 	if (c)
 		rocksdb_checkpoint_create(c, dir, 0, &message);
 	rocksdb_checkpoint_object_destroy(c);
-	return message ? failed(message, dir, err) : ST_OK;
-}
-
-struct pdb_iter {
-	struct pdb *p;
-	rocksdb_readoptions_t *read;
-	rocksdb_iterator_t *it;
-	bool started;
-	size_t from_len;
-	char keys[]; /* from, to: RocksDB keeps a pointer to the bound */
-};
-
-enum st pdb_iter_new(struct pdb *p, struct span from, struct span to, struct pdb_iter **out,
-		     struct err *err)
-{
-	struct pdb_iter *it = malloc(sizeof(*it) + from.len + to.len);
-
-	if (!it)
-		return fail(err, ST_NOMEM, "list rows");
-	*it = (struct pdb_iter){ .p = p, .from_len = from.len };
-	if (from.len)
-		memcpy(it->keys, from.at, from.len);
-	if (to.len)
-		memcpy(it->keys + from.len, to.at, to.len);
-	it->read = rocksdb_readoptions_create();
-	if (to.len)
-		rocksdb_readoptions_set_iterate_upper_bound(it->read, it->keys + from.len, to.len);
-	it->it = rocksdb_create_iterator(p->db, it->read);
-	*out = it;
-	return ST_OK;
-}
-
-enum st pdb_iter_next(struct pdb_iter *it, struct span *key, struct span *value, struct err *err)
-{
-	char *message = NULL;
-	const char *at;
-	size_t len;
-
-	if (!it->started)
-		rocksdb_iter_seek(it->it, it->keys, it->from_len);
-	else if (rocksdb_iter_valid(it->it))
-		rocksdb_iter_next(it->it);
-	it->started = true;
-	if (!rocksdb_iter_valid(it->it)) {
-		rocksdb_iter_get_error(it->it, &message);
-		return message ? failed(message, "list rows", err) : ST_EOF;
-	}
-	at = rocksdb_iter_key(it->it, &len);
-	*key = span_of(at, len);
-	at = rocksdb_iter_value(it->it, &len);
-	*value = span_of(at, len);
-	return ST_OK;
-}
-
-void pdb_iter_free(struct pdb_iter *it)
-{
-	if (!it)
-		return;
-	rocksdb_iter_destroy(it->it);
-	rocksdb_readoptions_destroy(it->read);
-	free(it);
+	return message ? pdb_failed(message, dir, err) : ST_OK;
 }

@@ -1,8 +1,11 @@
 /* pdb.h - a property database: ordered rows in a RocksDB folder, without its own log.
  *
- * Reads from any thread; batches and flushes from the engine's threads.  One column family: its C
- * API flushes them one by one, which would tear several apart in a crash.  What RocksDB holds after a crash is what
- * it held at some flush, whole: the applied row in every batch says where that is. */
+ * Rows that are written stay in memory, in two tables at most (memtable.h): one that takes them and one that is on
+ * its way into RocksDB as a file, whole (pdb_flush.c).  Reads look into both before RocksDB.
+ *
+ * Reads from any thread; batches and flushes from the engine's threads; one thread of its own writes the files.  One
+ * column family: its C API flushes them one by one, which would tear several apart in a crash.  What RocksDB holds after a crash is what
+ * was written up to the end of some table, whole: the applied row in every batch says where that is. */
 #ifndef ESE_PDB_H
 #define ESE_PDB_H
 
@@ -14,7 +17,7 @@ struct pdb_batch;
 
 struct pdb_conf {
 	size_t cache_bytes;  /* block cache */
-	size_t buffer_bytes; /* one write buffer; there are two */
+	size_t buffer_bytes; /* one table in memory (1 MiB at least); there are two, a little more while iterators hold old ones */
 	int files_max;       /* open files */
 };
 
@@ -27,7 +30,8 @@ enum st pdb_open(const char *path, bool create, const struct pdb_conf *c, struct
  * pdb_snapshot are not for it. */
 enum st pdb_open_readonly(const char *path, const struct pdb_conf *c, struct pdb **out,
 			  struct err *err);
-void pdb_close(struct pdb *p); /* NULL is fine */
+/* What was not flushed is gone.  No value and no iterator is held any more.  NULL is fine. */
+void pdb_close(struct pdb *p);
 /* Once on each thread that works with rows all day: RocksDB's per-thread counters cost more than a row. */
 void pdb_thread(void);
 
@@ -40,7 +44,8 @@ struct pdb_batch *pdb_batch_new(void); /* NULL: out of memory */
 void pdb_batch_free(struct pdb_batch *b);
 void pdb_put(struct pdb_batch *b, struct span key, struct span value);
 void pdb_delete(struct pdb_batch *b, struct span key);
-/* Apply and empty the batch; all of it is visible at once, none of it durable. */
+/* Apply and empty the batch; all of it is visible at once, none of it durable.  Waits when both tables are full.  After a
+ * failure nothing more is taken. */
 enum st pdb_write(struct pdb *p, struct pdb_batch *b, struct err *err);
 /* Everything written before the call is durable when it returns. */
 enum st pdb_flush(struct pdb *p, struct err *err);

@@ -179,6 +179,7 @@ static void looking_changes_nothing(void **state)
 	(void)state;
 	box_make(&b);
 	write_one(b.p, "a", "b");
+	ok(pdb_flush(b.p, &err), &err);
 	pdb_close(b.p);
 	b.p = NULL;
 	snprintf(cmd, sizeof(cmd), "cd '%s' && cksum * > ../before", b.rows);
