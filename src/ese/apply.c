@@ -1,9 +1,9 @@
 /* apply.c - the thread that brings synced records into the databases and runs the done callbacks.
  *
  * The happy path: the committer hands a list of nodes over; records go into the rounds of their
- * databases, the rounds end (pages written, one RocksDB batch each), references are dropped, callbacks run,
+ * databases, the rounds end (pages written, one batch of rows each), references are dropped, callbacks run,
  * memory goes back.  The next sync runs meanwhile.
- * Possible failures: a failed page write, RocksDB refusing a batch, a damaged row.  All of them break the group. */
+ * Possible failures: a failed page write, rows that are not taken, a damaged row.  All of them break the group. */
 #include "ese/ese_int.h"
 #include "ese/io.h"
 

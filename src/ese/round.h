@@ -2,7 +2,7 @@
  *
  * One thread (the apply thread, or recovery).  Records are added in log order; what their payloads
  * point to must stay until round_end, which writes the page bytes, then all rows, counts and page states with
- * the applied position as one RocksDB batch.  A body that several records of a round touch costs one row. */
+ * the applied position as one batch.  A body that several records of a round touch costs one row. */
 #ifndef ESE_ROUND_H
 #define ESE_ROUND_H
 

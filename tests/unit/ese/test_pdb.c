@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -196,6 +197,114 @@ static void looking_changes_nothing(void **state)
 	box_remove(&b);
 }
 
+/* One row is in three places at once: what was put last counts, in reading one and in listing. */
+static void memory_lies_over_files(void **state)
+{
+	struct err err = { 0 };
+	struct pdb_iter *it;
+	struct span k, v;
+	struct box b;
+
+	(void)state;
+	box_make(&b);
+	for (int i = 0; i < 3; i++) {
+		write_one(b.p, "a", i == 0 ? "old" : i == 1 ? NULL : "new");
+		write_one(b.p, "b", i == 1 ? NULL : "kept");
+		write_one(b.p, "c", i == 2 ? NULL : "gone");
+		write_one(b.p, i == 0 ? "d" : i == 1 ? "e" : "f", "x");
+		if (i < 2)
+			ok(pdb_flush(b.p, &err), &err);
+	}
+	expect(b.p, "a", "new");
+	expect(b.p, "c", NULL);
+	expect(b.p, "d", "x");
+	assert_string_equal(listed(b.p, SPAN_NONE, SPAN_NONE), "a=new b=kept d=x e=x f=x ");
+	assert_string_equal(listed(b.p, SPAN("aa"), SPAN("e")), "b=kept d=x ");
+	ok(pdb_iter_new(b.p, SPAN_NONE, SPAN_NONE, &it, &err), &err);
+	write_one(b.p, "a", NULL);
+	write_one(b.p, "b", NULL);
+	ok(pdb_flush(b.p, &err), &err);
+	write_one(b.p, "0", "later");
+	ok(pdb_flush(b.p, &err), &err);
+	ok(pdb_iter_next(it, &k, &v, &err), &err);
+	assert_true(span_eq(k, SPAN("a")) && span_eq(v, SPAN("new")));
+	ok(pdb_iter_next(it, &k, &v, &err), &err);
+	assert_true(span_eq(k, SPAN("b")));
+	pdb_iter_free(it);
+	assert_string_equal(listed(b.p, SPAN_NONE, SPAN_NONE), "0=later d=x e=x f=x ");
+	box_remove(&b);
+}
+
+/* Batch n writes n into every key; tables fill and go to files meanwhile. */
+struct writing {
+	struct box *b;
+	_Atomic bool stop;
+};
+
+static void *read_while_written(void *arg)
+{
+	struct writing *w = arg;
+
+	while (!w->stop) {
+		struct pdb_iter *it;
+		struct span k, v, first = SPAN_NONE;
+		char kept[16];
+		int rows = 0;
+
+		if (pdb_iter_new(w->b->p, SPAN("k"), SPAN("l"), &it, NULL) != ST_OK)
+			return arg;
+		while (pdb_iter_next(it, &k, &v, NULL) == ST_OK) {
+			if (rows++ == 0) {
+				memcpy(kept, v.at, 8);
+				first = span_of(kept, 8);
+			}
+			if (!span_eq(span_cut(v, 8), first))
+				return arg;
+		}
+		pdb_iter_free(it);
+		if (rows != 0 && rows != 40)
+			return arg;
+	}
+	return NULL;
+}
+
+static void a_reader_sees_whole_batches_while_tables_go_to_files(void **state)
+{
+	struct err err = { 0 };
+	pthread_t threads[3];
+	struct box b;
+	struct writing w = { .b = &b };
+	struct pdb_batch *batch = pdb_batch_new();
+	char value[3000];
+
+	(void)state;
+	box_make(&b);
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, read_while_written, &w), 0);
+	memset(value, 'v', sizeof(value));
+	for (int n = 1; n <= 200; n++) {
+		char key[8];
+
+		memcpy(value, (char[8]){ (char)n, (char)(n >> 8) }, 8);
+		for (int i = 0; i < 40; i++) {
+			snprintf(key, sizeof(key), "k%02d", i);
+			pdb_put(batch, span_str(key), span_of(value, sizeof(value)));
+		}
+		ok(pdb_write(b.p, batch, &err), &err);
+		if (n % 60 == 0)
+			ok(pdb_flush(b.p, &err), &err);
+	}
+	w.stop = true;
+	for (size_t i = 0; i < 3; i++) {
+		void *result;
+
+		pthread_join(threads[i], &result);
+		assert_null(result);
+	}
+	pdb_batch_free(batch);
+	box_remove(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -203,6 +312,8 @@ int main(void)
 		cmocka_unit_test(a_snapshot_is_a_database_of_its_own),
 		cmocka_unit_test(a_snapshot_is_never_put_over_something),
 		cmocka_unit_test(looking_changes_nothing),
+		cmocka_unit_test(memory_lies_over_files),
+		cmocka_unit_test(a_reader_sees_whole_batches_while_tables_go_to_files),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
