@@ -28,10 +28,11 @@ void eafile_close(struct eafile *f)
 	*f = (struct eafile){ 0 };
 }
 
-/* Without the binding that pinned them the pages may hold something else by now. */
+/* Without the binding that pinned them, or behind a withdrawn descriptor, the pages may hold something else by now. */
 static bool pinned(const struct eafile *f)
 {
-	return exipc_is_bound(f->chan) && exipc_epoch(f->chan) == f->epoch;
+	return exipc_is_bound(f->chan) && exipc_epoch(f->chan) == f->epoch &&
+	       !exipc_fd_withdrawn(f->stream);
 }
 
 /* A piece of the body that lies in one run. */

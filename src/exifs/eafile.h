@@ -27,7 +27,7 @@ static inline uint64_t eafile_len(const struct eafile *f)
 	return f->scatter.len;
 }
 /* Read up to len bytes at offset (short only at the end).  Page-cache misses go to the work pool: fiber.
- * ST_GONE: the store was lost since it was opened, and with it the pin; ST_IO. */
+ * ST_GONE: the store was lost since it was opened, and with it the pin, or the database was closed; ST_IO. */
 [[nodiscard]] enum st eafile_read(const struct eafile *f, uint64_t offset, void *out, size_t len,
 				  size_t *got, struct err *err);
 /* Queue [offset, offset + len), cut at the end, by reference (conn_send_file for each run): F of conn.h.  Holds

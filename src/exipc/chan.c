@@ -230,17 +230,34 @@ unsigned exipc_store_loops(const struct exipc_chan *chan)
 	return chan->end ? chan->end->binding->store_loops : 0;
 }
 
+static struct exipc_fd *fd_find(struct client_binding *b, uint64_t tag)
+{
+	struct exipc_fd *found = NULL;
+
+	pthread_mutex_lock(&b->lock);
+	for (unsigned i = 0; i < b->nfds && !found; i++)
+		if (b->fd[i]->tag == tag)
+			found = b->fd[i];
+	if (found)
+		atomic_fetch_add(&found->refs, 1);
+	pthread_mutex_unlock(&b->lock);
+	return found;
+}
+
 struct exipc_fd *exipc_fd_hold(struct exipc_chan *chan, uint64_t tag)
 {
-	if (!chan->end)
-		return NULL;
-	const struct client_binding *b = chan->end->binding;
-	for (unsigned i = 0; i < b->nfds; i++)
-		if (b->fd[i]->tag == tag) {
-			atomic_fetch_add(&b->fd[i]->refs, 1);
-			return b->fd[i];
-		}
-	return NULL;
+	struct client_binding *b = chan->end ? chan->end->binding : NULL;
+	struct exipc_fd *found = b ? fd_find(b, tag) : NULL;
+	enum st st;
+
+	if (!b || found)
+		return found;
+	/* It was sent before the reply that speaks of it, but this loop may be faster than the one that waits for the
+	 * socket. */
+	st = offers_take(b);
+	if (st != ST_MORE)
+		client_post(chan->client, chan->client->loops[0], client_lost, chan->client);
+	return fd_find(b, tag);
 }
 
 /* ---- ends ---- */

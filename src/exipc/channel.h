@@ -9,10 +9,13 @@
 #include "exipc/client_pair.h"
 #include "exipc/handshake.h"
 
+#include <pthread.h>
+
 struct exipc_fd {
 	atomic_uint refs;
 	uint64_t tag;
 	int fd;
+	atomic_bool withdrawn;
 };
 
 /* What one answer of the store brought: lives until the last reply, section and call let it go. */
@@ -23,8 +26,12 @@ struct client_binding {
 	struct area client, store;
 	int client_bell[EXIPC_LOOPS_MAX];
 	int store_bell[EXIPC_LOOPS_MAX];
+	pthread_mutex_t
+		lock; /* of what follows: any loop may look for a descriptor, and read what the store sent */
+	int sock; /* a duplicate of the client's */
 	struct exipc_fd **fd;
-	unsigned nfds, nfds_max;
+	unsigned nfds;
+	unsigned announced; /* how many come with the binding */
 };
 
 /* A reply that arrived and was not asked for yet. */
@@ -130,7 +137,7 @@ struct exipc_client {
 	int64_t bound_at;
 	unsigned pending;              /* loops that have not reported yet */
 	struct client_binding *coming; /* being read from the socket */
-	unsigned offers_due;
+	struct client_binding *bound;  /* while the socket is its */
 	atomic_bool freed;
 	atomic_uint refs;
 };
@@ -139,6 +146,9 @@ struct exipc_client {
 void client_post(struct exipc_client *c, struct loop *loop, void (*fn)(void *arg), void *arg);
 void client_lost(void *client); /* posted to loops[0]: the store makes no sense */
 struct client_binding *binding_hold(struct client_binding *b);
+/* Any loop: take the descriptors that the store sent meanwhile.  ST_MORE: there is no more now; anything else: the binding
+ * is lost. */
+enum st offers_take(struct client_binding *b);
 void binding_let_go(struct client_binding *b);
 
 /* Everything below: on the channel's loop. */

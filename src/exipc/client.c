@@ -7,7 +7,9 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define AGAIN_FIRST_MS 10
@@ -58,6 +60,11 @@ int exipc_fd_get(const struct exipc_fd *h)
 	return h->fd;
 }
 
+bool exipc_fd_withdrawn(const struct exipc_fd *h)
+{
+	return atomic_load(&h->withdrawn);
+}
+
 void exipc_fd_drop(struct exipc_fd *h)
 {
 	if (!h || atomic_fetch_sub(&h->refs, 1) != 1)
@@ -79,6 +86,9 @@ void binding_let_go(struct client_binding *b)
 	for (unsigned i = 0; i < b->nfds; i++)
 		exipc_fd_drop(b->fd[i]);
 	free(b->fd);
+	if (b->sock >= 0)
+		close(b->sock);
+	pthread_mutex_destroy(&b->lock);
 	fds_close(b->client_bell, EXIPC_LOOPS_MAX);
 	fds_close(b->store_bell, EXIPC_LOOPS_MAX);
 	area_drop(&b->client);
@@ -93,10 +103,76 @@ static struct client_binding *binding_new(void)
 	if (!b)
 		return NULL;
 	atomic_init(&b->refs, 1);
+	pthread_mutex_init(&b->lock, NULL);
+	b->sock = -1;
 	b->client = b->store = AREA_NONE;
 	for (unsigned i = 0; i < EXIPC_LOOPS_MAX; i++)
 		b->client_bell[i] = b->store_bell[i] = -1;
 	return b;
+}
+
+/* ---- descriptors ---- */
+
+static enum st fd_add(struct client_binding *b, uint64_t tag, int fd)
+{
+	struct exipc_fd **more = realloc(b->fd, (b->nfds + 1) * sizeof(struct exipc_fd *));
+	struct exipc_fd *f = malloc(sizeof(*f));
+
+	if (more)
+		b->fd = more;
+	if (!more || !f) {
+		free(f);
+		close(fd);
+		return ST_NOMEM;
+	}
+	*f = (struct exipc_fd){ .refs = 1, .tag = tag, .fd = fd };
+	b->fd[b->nfds++] = f;
+	return ST_OK;
+}
+
+static void fd_withdraw(struct client_binding *b, uint64_t tag)
+{
+	for (unsigned i = 0; i < b->nfds; i++)
+		if (b->fd[i]->tag == tag) {
+			atomic_store(&b->fd[i]->withdrawn, true);
+			exipc_fd_drop(b->fd[i]);
+			b->fd[i] = b->fd[--b->nfds];
+			return;
+		}
+}
+
+/* One packet; b->lock is held, or nobody else knows it. */
+static enum st offers_read(struct client_binding *b)
+{
+	int fds[OFFERS_MAX];
+	unsigned nfds = OFFERS_MAX;
+	struct offers o;
+	enum st st = packet_recv(b->sock, &o, sizeof(o), fds, &nfds, NULL);
+
+	if (st)
+		return st;
+	if (o.magic != EXIPC_MAGIC || o.count == 0 || o.count > OFFERS_MAX ||
+	    nfds != (o.withdrawn ? 0 : o.count)) {
+		fds_close(fds, nfds);
+		return ST_BAD;
+	}
+	for (unsigned i = 0; i < o.count && !st; i++)
+		if (o.withdrawn)
+			fd_withdraw(b, o.tag[i]);
+		else if ((st = fd_add(b, o.tag[i], fds[i])))
+			fds_close(fds + i + 1, nfds - i - 1);
+	return st;
+}
+
+enum st offers_take(struct client_binding *b)
+{
+	enum st st;
+
+	pthread_mutex_lock(&b->lock);
+	while (!(st = offers_read(b)))
+		;
+	pthread_mutex_unlock(&b->lock);
+	return st;
 }
 
 /* ---- losing it ---- */
@@ -106,10 +182,12 @@ static void socket_end(struct exipc_client *c)
 	if (c->sock < 0)
 		return;
 	loop_unwatch(&c->watch);
+	shutdown(c->sock, SHUT_RDWR); /* the binding has a duplicate */
 	close(c->sock);
 	c->sock = -1;
 	binding_let_go(c->coming);
-	c->coming = NULL;
+	binding_let_go(c->bound);
+	c->coming = c->bound = NULL;
 }
 
 static void try_later(struct exipc_client *c)
@@ -257,7 +335,7 @@ static void attach_all(struct exipc_client *c)
 		try_later(c);
 		return;
 	}
-	binding_let_go(c->coming);
+	c->bound = c->coming;
 	c->coming = NULL;
 	c->lost = false;
 	c->state = CLIENT_ATTACHING;
@@ -291,9 +369,9 @@ static enum st bind_to(struct exipc_client *c, const struct answer *a, int *fds,
 	b->store_loops = a->store_loops;
 	memcpy(b->client_bell, fds + 2, a->client_loops * sizeof(int));
 	memcpy(b->store_bell, fds + 2 + a->client_loops, a->store_loops * sizeof(int));
-	b->fd = calloc(a->offers + 1, sizeof(*b->fd));
-	b->nfds_max = a->offers;
-	if (b->fd)
+	b->announced = a->offers;
+	b->sock = fcntl(c->sock, F_DUPFD_CLOEXEC, 0);
+	if (b->sock >= 0)
 		st = area_map(fds[0], a->area_size, true, &b->client, NULL);
 	if (!st)
 		st = area_map(fds[1], a->area_size, false, &b->store, NULL);
@@ -319,50 +397,21 @@ static enum st read_answer(struct exipc_client *c)
 	return bind_to(c, &a, fds, nfds);
 }
 
-static enum st read_offers(struct exipc_client *c)
-{
-	struct client_binding *b = c->coming;
-	struct offers o;
-	int fds[OFFERS_MAX];
-	unsigned nfds = OFFERS_MAX;
-	enum st st = packet_recv(c->sock, &o, sizeof(o), fds, &nfds, NULL);
-
-	if (st)
-		return st;
-	if (o.magic != EXIPC_MAGIC || o.count != nfds || nfds == 0 ||
-	    nfds > b->nfds_max - b->nfds) {
-		fds_close(fds, nfds);
-		return ST_BAD;
-	}
-	for (unsigned i = 0; i < nfds; i++) {
-		struct exipc_fd *f = malloc(sizeof(*f));
-
-		if (!f) {
-			fds_close(fds + i, nfds - i);
-			return ST_NOMEM;
-		}
-		*f = (struct exipc_fd){ .refs = 1, .tag = o.tag[i], .fd = fds[i] };
-		b->fd[b->nfds++] = f;
-	}
-	return ST_OK;
-}
-
 static void socket_event(void *arg, unsigned events)
 {
 	struct exipc_client *c = arg;
 	enum st st = ST_OK;
-	char byte;
 
 	(void)events;
 	while (!st && c->state == CLIENT_GREETING) {
-		st = c->coming ? read_offers(c) : read_answer(c);
-		if (!st && c->coming->nfds == c->coming->nfds_max)
+		st = c->coming ? offers_read(c->coming) : read_answer(c);
+		if (!st && c->coming->nfds == c->coming->announced)
 			attach_all(c);
 	}
 	if (st == ST_MORE || c->sock < 0)
 		return;
-	if (!st)
-		st = packet_recv(c->sock, &byte, 1, NULL, NULL, NULL);
+	if (!st && c->bound)
+		st = offers_take(c->bound);
 	if (st != ST_MORE)
 		client_lost(c);
 }
@@ -462,6 +511,7 @@ void exipc_client_free(struct exipc_client *c)
 	if (c->sock >= 0)
 		close(c->sock);
 	binding_let_go(c->coming);
+	binding_let_go(c->bound);
 	for (unsigned i = 0; i < c->o.nloops; i++) {
 		struct exipc_chan *ch = &c->chan[i];
 

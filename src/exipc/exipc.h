@@ -70,12 +70,14 @@ enum st exipc_wait_bound(struct exipc_chan *chan, int64_t deadline, struct err *
 bool exipc_is_bound(const struct exipc_chan *chan);
 uint64_t exipc_epoch(const struct exipc_chan *chan);
 unsigned exipc_store_loops(const struct exipc_chan *chan); /* 0 when not bound */
-/* Read-only descriptors that came with the binding, by name ("first/mailbox/default.stm").
- * -1: none such.  Owned by the binding: closed when it ends AND every exipc_fd_hold was dropped. */
+/* Read-only descriptors that the store offered, by tag: at the binding or since, always before a reply that
+ * speaks of the tag.  Owned by the binding: closed when it ends, or the store withdrew it, AND every exipc_fd_hold was
+ * dropped. */
 struct exipc_fd;
 struct exipc_fd *exipc_fd_hold(struct exipc_chan *chan, uint64_t tag); /* NULL: unknown tag */
 int exipc_fd_get(const struct exipc_fd *h);
-void exipc_fd_drop(struct exipc_fd *h); /* any loop */
+bool exipc_fd_withdrawn(const struct exipc_fd *h); /* what it shows is void; any loop */
+void exipc_fd_drop(struct exipc_fd *h);            /* any loop */
 
 /* One section of request memory for bulk data, to be filled in place (EXIPC_SECTION bytes).  Fiber;
  * waits while the heap is exhausted.  The fiber that got them is the one that holds them: it takes the
@@ -171,9 +173,12 @@ enum st exipc_server_new(const struct exipc_server_options *o, struct exipc_serv
 void exipc_server_stop(struct exipc_server *s);
 /* Loops stopped, request fibers ended.  What is still bound is unbound from here, on this thread. */
 void exipc_server_free(struct exipc_server *s);
-/* Descriptors handed to every client that binds from now on.  Duplicated here: the caller keeps fd.  The
- * same tag again replaces it.  Any thread. */
+/* A descriptor for every client, those that are bound and those that will be: a client that gets a reply sent after this
+ * returned finds it.  Duplicated here: the caller keeps fd.  A tag is offered once.  On loops[0], or before
+ * anybody is bound. */
 void exipc_server_offer_fd(struct exipc_server *s, uint64_t tag, int fd);
+/* Take it back: clients find it no more, and those that hold it see exipc_fd_withdrawn().  On loops[0]. */
+void exipc_server_withdraw_fd(struct exipc_server *s, uint64_t tag);
 
 struct exipc_server_figures {
 	uint64_t bound;      /* bindings made */

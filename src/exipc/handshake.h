@@ -30,8 +30,9 @@ struct answer {
 	char text[200];
 };
 
+/* At binding, and at any time after it.  withdrawn: no descriptors come along, those of the tags are void. */
 struct offers {
-	uint32_t magic, count;
+	uint32_t magic, count, withdrawn, reserved;
 	uint64_t tag[OFFERS_MAX];
 };
 

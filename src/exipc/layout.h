@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #define EXIPC_MAGIC    0x31495845u /* "EXI1" */
-#define EXIPC_LAYOUT   1u
+#define EXIPC_LAYOUT   2u
 #define EXIPC_LINE     128 /* two cache lines: the neighbour is prefetched with the one that is read */
 #define EXIPC_GRANULE  256u /* the smallest block, and the alignment of all */
 #define EXIPC_HEAP     (EXIPC_HEAP_SECTIONS * EXIPC_SECTION)

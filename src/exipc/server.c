@@ -202,8 +202,8 @@ static void answer_refusal(struct exipc_binding *b, enum st st, const struct err
 		return;
 }
 
-static enum st send_offers(struct exipc_binding *b, const struct exipc_offer *offers, unsigned n,
-			   struct err *err)
+static enum st send_offers(const struct exipc_binding *b, const struct exipc_offer *offers,
+			   unsigned n, struct err *err)
 {
 	for (unsigned done = 0; done < n; done += OFFERS_MAX) {
 		struct offers o = { .magic = EXIPC_MAGIC };
@@ -570,31 +570,54 @@ void exipc_server_free(struct exipc_server *s)
 	server_unref(s);
 }
 
-static struct exipc_offer *offer_for(struct exipc_server *s, uint64_t tag)
+/* A client that does not read its socket can't be told, and must not go on with what it has. */
+static void tell_bound(struct exipc_server *s, const struct exipc_offer *o, bool withdrawn)
 {
-	for (unsigned i = 0; i < s->noffers; i++)
-		if (s->offers[i].tag == tag)
-			return &s->offers[i];
-	struct exipc_offer *more = realloc(s->offers, (s->noffers + 1) * sizeof(*more));
-	if (!more)
-		panic("exipc: no memory for an offer");
-	s->offers = more;
-	s->offers[s->noffers] = (struct exipc_offer){ tag, -1 };
-	return &s->offers[s->noffers++];
+	struct offers gone = {
+		.magic = EXIPC_MAGIC, .count = 1, .withdrawn = 1, .tag = { o->tag }
+	};
+
+	for (struct exipc_binding *b = s->bindings, *next; b; b = next) {
+		enum st st = ST_OK;
+
+		next = b->next;
+		if (b->state == BINDING_BOUND)
+			st = withdrawn ? packet_send(b->sock, &gone, sizeof(gone), NULL, 0, NULL)
+				       : send_offers(b, o, 1, NULL);
+		if (st)
+			binding_end(b);
+	}
 }
 
 void exipc_server_offer_fd(struct exipc_server *s, uint64_t tag, int fd)
 {
-	int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	struct exipc_offer o = { tag, fcntl(fd, F_DUPFD_CLOEXEC, 0) }, *more;
 
-	if (own < 0)
+	if (o.fd < 0)
 		panic("exipc: the offered descriptor %d can't be duplicated", fd);
 	pthread_mutex_lock(&s->offers_lock);
-	struct exipc_offer *o = offer_for(s, tag);
-	if (o->fd >= 0)
-		close(o->fd);
-	o->fd = own;
+	more = realloc(s->offers, (s->noffers + 1) * sizeof(*more));
+	if (!more)
+		panic("exipc: no memory for an offer");
+	s->offers = more;
+	s->offers[s->noffers++] = o;
 	pthread_mutex_unlock(&s->offers_lock);
+	tell_bound(s, &o, false);
+}
+
+void exipc_server_withdraw_fd(struct exipc_server *s, uint64_t tag)
+{
+	struct exipc_offer o = { tag, -1 };
+
+	pthread_mutex_lock(&s->offers_lock);
+	for (unsigned i = 0; i < s->noffers; i++)
+		if (s->offers[i].tag == tag) {
+			close(s->offers[i].fd);
+			s->offers[i] = s->offers[--s->noffers];
+			break;
+		}
+	pthread_mutex_unlock(&s->offers_lock);
+	tell_bound(s, &o, true);
 }
 
 void exipc_server_figures(const struct exipc_server *s, struct exipc_server_figures *out)

@@ -14,7 +14,7 @@ struct exipc_fd {
 };
 static struct exipc_fd stream;
 static uint64_t epoch = 5;
-static bool bound = true;
+static bool bound = true, withdrawn;
 #define TAG 77
 
 struct exipc_fd *exipc_fd_hold(struct exipc_chan *chan, uint64_t tag)
@@ -24,6 +24,12 @@ struct exipc_fd *exipc_fd_hold(struct exipc_chan *chan, uint64_t tag)
 		return NULL;
 	stream.holds++;
 	return &stream;
+}
+
+bool exipc_fd_withdrawn(const struct exipc_fd *h)
+{
+	(void)h;
+	return withdrawn;
 }
 
 int exipc_fd_get(const struct exipc_fd *h)
@@ -257,6 +263,10 @@ static void lost_body(void *arg)
 	bound = false;
 	must(eafile_read(&f, 0, &byte, 1, &got, &err) == ST_GONE);
 	bound = true;
+	withdrawn = true;
+	must(eafile_read(&f, 0, &byte, 1, &got, &err) == ST_GONE);
+	must(eafile_send(&f, NULL, 0, 1) == ST_GONE);
+	withdrawn = false;
 	must(eafile_read(&f, 0, &byte, 1, &got, &err) == ST_OK);
 	must(stream.holds == 1);
 	eafile_close(&f);

@@ -716,6 +716,88 @@ static void descriptors_come_with_the_binding(void **state)
 	rig_done(&r);
 }
 
+struct late {
+	struct rig *r;
+	uint64_t tag;
+	bool withdraw;
+	sem_t done;
+};
+
+/* On the store's first loop. */
+static void offer_late(void *arg)
+{
+	struct late *l = arg;
+	char path[120];
+	int fd;
+
+	if (l->withdraw) {
+		exipc_server_withdraw_fd(l->r->server, l->tag);
+	} else {
+		snprintf(path, sizeof(path), "%s.stm", l->r->path);
+		fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+		exipc_server_offer_fd(l->r->server, l->tag, fd);
+		close(fd);
+		unlink(path);
+	}
+	sem_post(&l->done);
+}
+
+static void late(struct rig *r, uint64_t tag, bool withdraw)
+{
+	struct late l = { .r = r, .tag = tag, .withdraw = withdraw };
+
+	sem_init(&l.done, 0, 0);
+	loop_post(r->store_loop[0], offer_late, &l);
+	sem_wait(&l.done);
+	sem_destroy(&l.done);
+}
+
+static void bind_now(void *arg)
+{
+	(void)bound_chan(arg);
+}
+
+/* What the store did is known at once, on any loop. */
+static void hold_late(void *arg)
+{
+	kept = exipc_fd_hold(bound_chan(arg), 7);
+}
+
+/* A client that looks for what it does not know hears of everything that was said before. */
+static void look_again(void *arg)
+{
+	assert_null(exipc_fd_hold(bound_chan(arg), 999));
+	assert_null(exipc_fd_hold(bound_chan(arg), 7));
+	assert_true(exipc_fd_withdrawn(kept));
+	struct exipc_fd *other = exipc_fd_hold(bound_chan(arg), 6);
+	assert_non_null(other);
+	exipc_fd_drop(other);
+}
+
+static void descriptors_come_and_go_later(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_init(&r, 2, 2);
+	rig_store(&r);
+	late(&r, 6, false);
+	rig_client(&r);
+	rig_run(&r, 0, bind_now, &r);
+	for (unsigned i = 0; i < 20; i++) {
+		rig_run(&r, i % 2, hold_late, &r);
+		assert_null(kept);
+		late(&r, 7, false);
+		rig_run(&r, 1 - i % 2, hold_late, &r);
+		assert_non_null(kept);
+		assert_false(exipc_fd_withdrawn(kept));
+		late(&r, 7, true);
+		rig_run(&r, i % 2, look_again, &r);
+		exipc_fd_drop(kept);
+	}
+	rig_done(&r);
+}
+
 /* ---- stopping ---- */
 
 static void wait_in_vain(void *arg)
@@ -811,6 +893,7 @@ int main(void)
 		cmocka_unit_test(an_idle_binding_costs_nothing),
 		cmocka_unit_test(the_newest_notification_always_arrives),
 		cmocka_unit_test(descriptors_come_with_the_binding),
+		cmocka_unit_test(descriptors_come_and_go_later),
 		cmocka_unit_test(a_stopped_client_lets_its_fibers_go),
 		cmocka_unit_test(strangers_and_old_versions_are_refused_with_words),
 	};
