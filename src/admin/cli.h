@@ -74,5 +74,8 @@ int cmd_deleted_list(struct cli *c);
 int cmd_deleted_restore(struct cli *c);
 int cmd_deleted_purge(struct cli *c);
 int cmd_deleted_expire(struct cli *c);
+int cmd_mailbox_removed(struct cli *c);
+int cmd_mailbox_reconnect(struct cli *c);
+int cmd_mailbox_purge(struct cli *c);
 
 #endif

@@ -1,4 +1,4 @@
-/* cmd_keep.c - deleted messages that are kept: listed, brought back, removed for good. */
+/* cmd_keep.c - deleted messages and mailboxes that are kept: listed, brought back, removed for good. */
 #include "admin/cli.h"
 #include "admin/storelink.h"
 #include "base/timetext.h"
@@ -16,7 +16,8 @@ struct errand {
 	void (*fill)(struct pw *w, const struct errand *e);
 	void (*row)(struct report *r, const struct plist *row);
 	const char *table;
-	bool facts; /* the answer is one list, not rows */
+	bool facts;   /* the answer is one list, not rows */
+	uint64_t box; /* a mailbox without a user */
 	uint64_t *ids;
 	size_t nids;
 	int64_t since;
@@ -269,4 +270,73 @@ int cmd_deleted_expire(struct cli *c)
 			    .facts = true };
 
 	return run(&e);
+}
+
+/* ---- mailboxes of users who were removed ---- */
+
+static void removed_row(struct report *r, const struct plist *row)
+{
+	report_num(r, "id", plist_u64(row, PR_MAILBOX_ID, 0));
+	report_span(r, "user", plist_span(row, PR_USER));
+	report_time(r, "removed", (int64_t)plist_u64(row, PR_DELETED_ON, 0));
+	if (plist_has(row, PR_REMOVED_AFTER))
+		report_time(r, "kept_until", (int64_t)plist_u64(row, PR_REMOVED_AFTER, 0));
+	else
+		report_str(r, "kept_until", "backup");
+	report_num(r, "messages", plist_u32(row, PR_CONTENT_COUNT, 0));
+	report_num(r, "bytes", plist_u64(row, PR_FOLDER_SIZE, 0));
+	report_num(r, "deleted_messages", plist_u64(row, PR_KEPT_COUNT, 0));
+	report_num(r, "deleted_bytes", plist_u64(row, PR_KEPT_SIZE, 0));
+}
+
+static void reconnected_row(struct report *r, const struct plist *row)
+{
+	report_span(r, "user", plist_span(row, PR_USER));
+}
+
+static void fill_box(struct pw *w, const struct errand *e)
+{
+	pw_u64(w, PR_MAILBOX_ID, e->box);
+	if (e->cli->nargs > 1)
+		pw_str(w, PR_USER, e->cli->args[1]);
+}
+
+int cmd_mailbox_removed(struct cli *c)
+{
+	struct errand e = {
+		.cli = c, .op = WIRE_REMOVED_LIST, .row = removed_row, .table = "removed"
+	};
+
+	return run(&e);
+}
+
+static int run_on_box(struct errand *e)
+{
+	if (!span_u64(span_str(e->cli->args[0]), &e->box))
+		return misuse(
+			"this is not the id of a mailbox, as 'mailroot mailbox removed' shows it",
+			e->cli->args[0]);
+	return run(e);
+}
+
+int cmd_mailbox_reconnect(struct cli *c)
+{
+	struct errand e = { .cli = c,
+			    .op = WIRE_REMOVED_RECONNECT,
+			    .fill = fill_box,
+			    .row = reconnected_row,
+			    .table = "reconnected",
+			    .facts = true };
+
+	return run_on_box(&e);
+}
+
+int cmd_mailbox_purge(struct cli *c)
+{
+	struct errand e = { .cli = c, .op = WIRE_REMOVED_PURGE, .fill = fill_box };
+
+	if (!c->options[0])
+		return misuse("nothing brings this mailbox back; say --yes to remove it for good",
+			      NULL);
+	return run_on_box(&e);
 }

@@ -107,15 +107,24 @@ static void read_scram(struct span bytes, struct scram_keys *out)
 	memcpy(out->server, bytes.at + 5 + SCRAM_SALT + SCRAM_KEY, SCRAM_KEY);
 }
 
-static void user_read(const struct plist *l, struct user *out)
+static const uint32_t quota_tags[QUOTAS] = { PR_QUOTA_WARN, PR_QUOTA_SEND, PR_QUOTA_RECEIVE };
+
+void user_read(const struct plist *l, struct user *out)
 {
 	*out = (struct user){ .mailbox = plist_u64(l, PR_MAILBOX_ID, 0),
 			      .created = (int64_t)plist_u64(l, PR_CREATION_TIME, 0),
+			      .removed = (int64_t)plist_u64(l, PR_DELETED_ON, 0),
 			      .disabled = plist_bool(l, PR_DISABLED, false) };
 	copy_text(out->name, sizeof out->name, plist_span(l, PR_USER));
 	copy_text(out->display, sizeof out->display, plist_span(l, PR_DISPLAY_NAME));
 	copy_text(out->hash, sizeof out->hash, plist_span(l, PR_PASSWORD_HASH));
 	read_scram(plist_span(l, PR_SCRAM_KEYS), &out->scram);
+	for (unsigned i = 0; i < QUOTAS; i++)
+		if (plist_has(l, quota_tags[i])) {
+			int64_t octets = (int64_t)plist_u64(l, quota_tags[i], 0);
+
+			out->quota[i] = octets ? octets : -1;
+		}
 }
 
 enum st directory_user(struct directory *d, const char *name, struct user *out, struct err *err)
@@ -225,6 +234,7 @@ enum st directory_write(struct directory *d, enum dir_row kind, const char *name
 	return commit_and_tell(d, b, err);
 }
 
+/* Under its name, or, for one who was removed, under the mailbox that it had. */
 static void put_user(struct ese_batch *b, const struct user *u)
 {
 	uint8_t scram[5 + SCRAM_SALT + 2 * SCRAM_KEY];
@@ -237,7 +247,7 @@ static void put_user(struct ese_batch *b, const struct user *u)
 	memcpy(scram + 5, u->scram.salt, SCRAM_SALT);
 	memcpy(scram + 5 + SCRAM_SALT, u->scram.stored, SCRAM_KEY);
 	memcpy(scram + 5 + SCRAM_SALT + SCRAM_KEY, u->scram.server, SCRAM_KEY);
-	pw_begin(&w, &row, 7);
+	pw_begin(&w, &row, 8 + QUOTAS);
 	pw_str(&w, PR_USER, u->name);
 	pw_u64(&w, PR_MAILBOX_ID, u->mailbox);
 	pw_str(&w, PR_DISPLAY_NAME, u->display);
@@ -246,8 +256,16 @@ static void put_user(struct ese_batch *b, const struct user *u)
 	pw_span(&w, PR_SCRAM_KEYS, span_of(scram, sizeof scram));
 	if (u->disabled)
 		pw_bool(&w, PR_DISABLED, true);
+	if (u->removed)
+		pw_u64(&w, PR_DELETED_ON, (uint64_t)u->removed);
+	for (unsigned i = 0; i < QUOTAS; i++)
+		if (u->quota[i])
+			pw_u64(&w, quota_tags[i], u->quota[i] > 0 ? (uint64_t)u->quota[i] : 0);
 	pw_end(&w);
-	ese_put(b, key_dir(&k, DIR_USER, span_str(u->name)), buf_get(&row));
+	ese_put(b,
+		u->removed ? key_dir_mailbox(&k, DIR_REMOVED, u->mailbox)
+			   : key_dir(&k, DIR_USER, span_str(u->name)),
+		buf_get(&row));
 	buf_free(&row);
 }
 
@@ -313,8 +331,9 @@ enum st directory_user_write(struct directory *d, const struct user *u, struct e
 	return commit_and_tell(d, b, err);
 }
 
-enum st directory_user_remove(struct directory *d, const struct user *u, struct err *err)
+enum st directory_user_remove(struct directory *d, const struct user *u, bool keep, struct err *err)
 {
+	struct user removed = *u;
 	struct ese_batch *b;
 	uint64_t place;
 	struct key k;
@@ -324,9 +343,55 @@ enum st directory_user_remove(struct directory *d, const struct user *u, struct 
 		st = ese_batch_new(d->store->dir, 0, &b, err);
 	if (st != ST_OK)
 		return st;
-	ese_delete(b, key_dir(&k, DIR_USER, span_str(u->name)));
-	ese_delete(b, key_dir_mailbox(&k, DIR_MAILBOX, u->mailbox));
-	put_place(b, DIR_PURGE, u, place);
+	if (u->removed)
+		ese_delete(b, key_dir_mailbox(&k, DIR_REMOVED, u->mailbox));
+	else
+		ese_delete(b, key_dir(&k, DIR_USER, span_str(u->name)));
+	if (keep) {
+		removed.removed = clock_real();
+		put_user(b, &removed);
+	} else {
+		ese_delete(b, key_dir_mailbox(&k, DIR_MAILBOX, u->mailbox));
+		put_place(b, DIR_PURGE, u, place);
+	}
+	return commit_and_tell(d, b, err);
+}
+
+enum st directory_removed(struct directory *d, uint64_t mailbox, struct user *out, struct err *err)
+{
+	struct ese_value row;
+	struct plist l;
+	struct key k;
+	enum st st = ese_get(d->store->dir, key_dir_mailbox(&k, DIR_REMOVED, mailbox), &row, err);
+
+	if (st == ST_NOTFOUND)
+		return fail(err, ST_NOTFOUND, "mailbox %llu is not that of a user who was removed",
+			    (unsigned long long)mailbox);
+	if (st != ST_OK)
+		return st;
+	st = row_open(row.bytes, "a user who was removed", &l, err);
+	if (st == ST_OK)
+		user_read(&l, out);
+	ese_value_free(&row);
+	return st;
+}
+
+enum st directory_reconnect(struct directory *d, const struct user *u, struct err *err)
+{
+	struct user again = *u;
+	struct ese_batch *b;
+	uint64_t place;
+	struct key k;
+	enum st st = directory_place(d, u->mailbox, &place, err);
+
+	if (st == ST_OK)
+		st = ese_batch_new(d->store->dir, 0, &b, err);
+	if (st != ST_OK)
+		return st;
+	again.removed = 0;
+	ese_delete(b, key_dir_mailbox(&k, DIR_REMOVED, u->mailbox));
+	put_user(b, &again);
+	put_place(b, DIR_MAILBOX, &again, place);
 	return commit_and_tell(d, b, err);
 }
 

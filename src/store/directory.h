@@ -35,6 +35,8 @@ struct user {
 	struct scram_keys scram;
 	uint64_t mailbox;
 	int64_t created;
+	int64_t removed;       /* nanoseconds since 1970; 0: it is a user */
+	int64_t quota[QUOTAS]; /* octets; 0: as configured; -1: none */
 	bool disabled;
 };
 
@@ -61,8 +63,15 @@ enum st directory_write(struct directory *d, enum dir_row kind, const char *name
 enum st directory_user_add(struct directory *d, struct user *u, const struct database *db,
 			   struct err *err);
 enum st directory_user_write(struct directory *d, const struct user *u, struct err *err);
-/* F.  The user's rows go, and the mailbox is marked to be purged. */
-enum st directory_user_remove(struct directory *d, const struct user *u, struct err *err);
+/* F.  The user's row goes.  The mailbox waits for another owner (`keep`), or is marked to be purged.  d->lock is held. */
+enum st directory_user_remove(struct directory *d, const struct user *u, bool keep,
+			      struct err *err);
+/* Who had the mailbox that waits.  ST_NOTFOUND: no such one does. */
+enum st directory_removed(struct directory *d, uint64_t mailbox, struct user *out, struct err *err);
+/* F.  It belongs to a user again, whose name is free.  d->lock is held. */
+enum st directory_reconnect(struct directory *d, const struct user *u, struct err *err);
+/* A row of a user, or of one who was removed. */
+void user_read(const struct plist *l, struct user *out);
 
 /* F: queue the batch (ended whatever comes) and wait until it is durable. */
 enum st commit_wait(struct ese_batch *b, struct err *err);

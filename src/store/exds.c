@@ -1,6 +1,8 @@
 /* exds.c - the directory's requests: logging on, resolving, administration. */
 #include "store/call.h"
 #include "store/directory.h"
+#include "store/exds.h"
+#include "store/removed.h"
 #include "store/sasl.h"
 #include "store/watch.h"
 
@@ -8,7 +10,7 @@
 
 #define TARGETS_MAX 1000
 
-static enum st on_loop_0(const struct call *c, struct err *err)
+enum st exds_on_loop_0(const struct call *c, struct err *err)
 {
 	if (c->shard->index != 0)
 		return fail(err, ST_BAD, "requests to the directory go to loop 0");
@@ -69,7 +71,7 @@ static enum st sasl_answer(struct call *c, enum st st, struct sasl_result *r, st
 enum st serve_DS_SASL_START(struct call *c, struct err *err)
 {
 	struct sasl_result r = { .data = BUF_MAX(SASL_DATA_MAX) };
-	enum st st = on_loop_0(c, err);
+	enum st st = exds_on_loop_0(c, err);
 
 	if (st != ST_OK)
 		return st;
@@ -82,7 +84,7 @@ enum st serve_DS_SASL_START(struct call *c, struct err *err)
 enum st serve_DS_SASL_STEP(struct call *c, struct err *err)
 {
 	struct sasl_result r = { .data = BUF_MAX(SASL_DATA_MAX) };
-	enum st st = on_loop_0(c, err);
+	enum st st = exds_on_loop_0(c, err);
 
 	if (st != ST_OK)
 		return st;
@@ -93,7 +95,7 @@ enum st serve_DS_SASL_STEP(struct call *c, struct err *err)
 
 enum st serve_DS_SASL_CANCEL(struct call *c, struct err *err)
 {
-	enum st st = on_loop_0(c, err);
+	enum st st = exds_on_loop_0(c, err);
 
 	if (st != ST_OK)
 		return st;
@@ -122,7 +124,7 @@ enum st serve_DS_LOGOFF(struct call *c, struct err *err)
 
 enum st serve_DS_WATCH(struct call *c, struct err *err)
 {
-	enum st st = on_loop_0(c, err);
+	enum st st = exds_on_loop_0(c, err);
 
 	if (st != ST_OK)
 		return st;
@@ -183,7 +185,7 @@ static bool without_detail(char *name)
 enum st serve_DS_RESOLVE(struct call *c, struct err *err)
 {
 	char name[NAME_BYTES_MAX + 1];
-	enum st st = on_loop_0(c, err), local;
+	enum st st = exds_on_loop_0(c, err), local;
 
 	if (st == ST_OK)
 		st = directory_name(plist_span(&c->in, PR_ADDRESS), name, err);
@@ -203,10 +205,10 @@ enum st serve_DS_RESOLVE(struct call *c, struct err *err)
 
 /* ---- users ---- */
 
-static enum st local_name(struct call *c, uint32_t tag, char *name, struct err *err)
+enum st exds_local_name(struct call *c, uint32_t tag, char *name, struct err *err)
 {
 	struct directory *d = c->store->directory;
-	enum st st = on_loop_0(c, err);
+	enum st st = exds_on_loop_0(c, err);
 
 	if (st == ST_OK)
 		st = directory_name(plist_span(&c->in, tag), name, err);
@@ -219,7 +221,7 @@ static enum st local_name(struct call *c, uint32_t tag, char *name, struct err *
 	return st;
 }
 
-static enum st name_is_free(struct directory *d, const char *name, struct err *err)
+enum st exds_name_is_free(struct directory *d, const char *name, struct err *err)
 {
 	static const enum dir_row kinds[] = { DIR_USER, DIR_ALIAS };
 
@@ -263,7 +265,7 @@ enum st serve_DS_USER_ADD(struct call *c, struct err *err)
 	struct user u = { .created = clock_real() };
 	struct span display = plist_span(&c->in, PR_DISPLAY_NAME);
 	struct database *db = NULL;
-	enum st st = local_name(c, PR_USER, u.name, err);
+	enum st st = exds_local_name(c, PR_USER, u.name, err);
 
 	if (st == ST_OK)
 		st = place_for(c, &db, err);
@@ -277,7 +279,7 @@ enum st serve_DS_USER_ADD(struct call *c, struct err *err)
 	if (st != ST_OK)
 		return st;
 	fiber_lock(&d->lock);
-	st = name_is_free(d, u.name, err);
+	st = exds_name_is_free(d, u.name, err);
 	if (st == ST_OK)
 		st = directory_user_add(d, &u, db, err);
 	fiber_unlock(&d->lock);
@@ -296,7 +298,7 @@ static enum st list_rows(struct call *c, enum dir_row kind, const uint32_t *tags
 	struct span key, value;
 	struct ese_iter *it;
 	struct key from, to;
-	enum st st = on_loop_0(c, err);
+	enum st st = exds_on_loop_0(c, err);
 
 	if (st != ST_OK)
 		return st;
@@ -336,7 +338,7 @@ static enum st begin_edit(struct call *c, struct user *u, struct err *err)
 {
 	struct directory *d = c->store->directory;
 	char name[NAME_BYTES_MAX + 1];
-	enum st st = on_loop_0(c, err);
+	enum st st = exds_on_loop_0(c, err);
 
 	if (st == ST_OK)
 		st = directory_name(plist_span(&c->in, PR_USER), name, err);
@@ -385,45 +387,22 @@ enum st serve_DS_USER_DISABLE(struct call *c, struct err *err)
 	return st;
 }
 
-struct end_mailbox {
-	uint64_t mailbox;
-	struct database *db;
-};
-
-static void end_mailbox(struct shard *sh, void *arg)
-{
-	const struct end_mailbox *e = arg;
-
-	logons_end_mailbox(sh, e->mailbox);
-	purge_start(sh, e->mailbox, e->db);
-}
-
 enum st serve_DS_USER_REMOVE(struct call *c, struct err *err)
 {
-	struct directory *d = c->store->directory;
-	struct end_mailbox e = { 0 };
-	uint64_t place = 0;
 	struct user u;
 	enum st st = begin_edit(c, &u, err);
 
 	if (st != ST_OK)
 		return st;
-	st = directory_place(d, u.mailbox, &place, err);
-	if (st == ST_OK)
-		st = directory_user_remove(d, &u, err);
-	fiber_unlock(&d->lock);
-	e.mailbox = u.mailbox;
-	e.db = place ? database_by_id(c->store, place) : database_default(c->store);
-	if (st == ST_OK)
-		st = shard_call(shard_of(c->store, u.mailbox), end_mailbox, &e, err);
-	return st;
+	fiber_unlock(&c->store->directory->lock);
+	return removed_take(c->store->directory, &u, removed_are_kept(c->store), err);
 }
 
 /* ---- domains ---- */
 
 static enum st domain_name(struct call *c, char *name, struct err *err)
 {
-	enum st st = on_loop_0(c, err);
+	enum st st = exds_on_loop_0(c, err);
 
 	return st == ST_OK ? directory_domain_name(plist_span(&c->in, PR_DOMAIN), name, err) : st;
 }
@@ -537,13 +516,13 @@ enum st serve_DS_ALIAS_ADD(struct call *c, struct err *err)
 	struct directory *d = c->store->directory;
 	struct buf row = BUF_MAX(TARGETS_MAX * (NAME_BYTES_MAX + 8));
 	char name[NAME_BYTES_MAX + 1];
-	enum st st = local_name(c, PR_ADDRESS, name, err);
+	enum st st = exds_local_name(c, PR_ADDRESS, name, err);
 
 	if (st == ST_OK)
 		st = alias_row(c, name, &row, err);
 	if (st == ST_OK) {
 		fiber_lock(&d->lock);
-		st = name_is_free(d, name, err);
+		st = exds_name_is_free(d, name, err);
 		if (st == ST_OK)
 			st = directory_write(d, DIR_ALIAS, name, &row, err);
 		fiber_unlock(&d->lock);
@@ -563,7 +542,7 @@ enum st serve_DS_ALIAS_REMOVE(struct call *c, struct err *err)
 {
 	struct directory *d = c->store->directory;
 	char name[NAME_BYTES_MAX + 1];
-	enum st st = on_loop_0(c, err);
+	enum st st = exds_on_loop_0(c, err);
 
 	if (st == ST_OK)
 		st = directory_name(plist_span(&c->in, PR_ADDRESS), name, err);

@@ -5,6 +5,7 @@
  * nothing, and a pass that found nothing cost little. */
 #include "store/directory.h"
 #include "store/keep.h"
+#include "store/removed.h"
 
 #include <stdlib.h>
 
@@ -124,7 +125,7 @@ static enum st expire_mailbox(struct shard *sh, uint64_t id, uint64_t *removed, 
 enum st expire_pass(struct shard *sh, uint64_t *removed, struct err *err)
 {
 	struct look l = { .sh = sh };
-	enum st st = ST_OK;
+	enum st st = sh->index == 0 ? removed_expire(sh->store->directory, err) : ST_OK;
 
 	work_run(look_run, &l);
 	if (l.st != ST_OK && st == ST_OK)

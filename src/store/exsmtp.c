@@ -125,6 +125,8 @@ static void slot_start(struct slot *s, struct job *j, struct shard *sh)
 	struct err err;
 
 	s->st = mailbox_get(sh, s->mailbox, &s->mb, &err);
+	if (s->st == ST_OK && s->mb->disconnected)
+		s->st = ST_NOTFOUND;
 	if (s->st == ST_OK)
 		s->st = slot_queue(s, j, &err);
 }

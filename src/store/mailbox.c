@@ -210,6 +210,19 @@ static enum st drop_old_deliveries(const struct mailbox *mb, struct ese_db *db, 
 	return st == ST_EOF ? ST_OK : st;
 }
 
+/* What the directory says of it. */
+static enum st load_owner(struct mailbox *mb, const struct store *s, struct err *err)
+{
+	struct ese_value row;
+	struct key k;
+	enum st st = ese_get(s->dir, key_dir_mailbox(&k, DIR_REMOVED, mb->id), &row, err);
+
+	mb->disconnected = st == ST_OK;
+	if (st == ST_OK)
+		ese_value_free(&row);
+	return st == ST_NOTFOUND ? ST_OK : st;
+}
+
 struct load {
 	struct mailbox *mb;
 	enum st st;
@@ -227,7 +240,9 @@ static void load_run(void *arg)
 		l->mb->db = NULL;
 		return;
 	}
-	l->st = load_mailbox(l->mb, l->mb->db->ese, &l->mb->load_error);
+	l->st = load_owner(l->mb, s, &l->mb->load_error);
+	if (l->st == ST_OK)
+		l->st = load_mailbox(l->mb, l->mb->db->ese, &l->mb->load_error);
 	/* Where this fails (a full disk) the rows stay until the next time: they do no harm. */
 	if (l->st == ST_OK)
 		(void)!drop_old_deliveries(l->mb, l->mb->db->ese, clock_real() - kept, &ignored);

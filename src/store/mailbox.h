@@ -48,6 +48,7 @@ struct mailbox {
 	uint64_t cn; /* the last change number given out */
 	uint32_t next_folder, uidvalidity;
 	struct kept_figures kept; /* with what is queued */
+	bool disconnected;        /* its user was removed: nothing is delivered */
 	struct folder **folders;  /* ascending by number */
 	size_t nfolders, cap;
 	uint64_t commits; /* changes queued so far: catches one that was built across a park */

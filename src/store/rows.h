@@ -66,6 +66,9 @@ uint64_t key_tail_u64(struct span key);
 
 /* ---- values ---- */
 
+/* The limits on a mailbox's size: its owner is warned; may not send; it receives nothing. */
+enum quota { QUOTA_WARN, QUOTA_SEND, QUOTA_RECEIVE, QUOTAS };
+
 /* A message in its folder's index; row BOX_ENTRY. */
 struct entry {
 	uint32_t uid;

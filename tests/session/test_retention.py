@@ -183,3 +183,74 @@ def test_a_restart_keeps_it_and_the_settings_decide(server):
         expunge(imap, "INBOX")
     assert [r["kept_until"] for r in deleted(server)] == ["backup"]
     assert server.json("deleted", "expire")["expired"] == {"removed": 0}
+
+
+# ---- mailboxes of users who were removed ----
+
+def removed(server):
+    return server.json("mailbox", "removed")["removed"]
+
+
+def test_a_removed_user_comes_back_with_everything(server):
+    server.send("alice", message(1))
+    server.wait_count("alice", 1)
+    with server.imap("alice") as imap:
+        append(imap, "Drafts", 2, r"(\Draft)")
+        append(imap, "Drafts", 3)
+        expunge(imap, "Drafts", "2")
+        server.run("user", "remove", ALICE)
+        # Whoever is logged on is not any more, and nothing comes in.
+        assert imap.select("INBOX")[0] == "NO"
+    rows = removed(server)
+    assert [(r["user"], r["messages"], r["deleted_messages"]) for r in rows] == [(ALICE, 2, 1)]
+    assert rows[0]["kept_until"] > rows[0]["removed"]
+    with server.smtp() as client:
+        client.ehlo()
+        client.mail("a@example.org")
+        assert client.rcpt(ALICE)[0] == 550
+    assert ALICE not in [u["user"] for u in server.json("user", "list")["users"]]
+    # The name is free meanwhile; while somebody has it, the mailbox takes another one.
+    server.add_user("alice", "other")
+    done = server.run("mailbox", "reconnect", rows[0]["id"], check=False)
+    assert done.returncode == 1 and "there already" in done.stderr
+    assert server.json("mailbox", "reconnect", rows[0]["id"], f"alice.old@{DOMAIN}")["reconnected"] == {"user": f"alice.old@{DOMAIN}"}
+    assert removed(server) == []
+    with server.imap("alice.old") as imap:
+        assert list(everything(imap, "INBOX")) == ["note 1"]
+        assert [v[0] for v in everything(imap, "Drafts").values()] == [{rb"\Draft"}]
+        server.run("deleted", "restore", f"alice.old@{DOMAIN}", "--all")
+        assert len(everything(imap, "Drafts")) == 2
+    server.send("alice.old", message(5))
+    server.wait_count("alice.old", 2)
+    with server.imap("alice", password="other") as imap:
+        assert everything(imap, "INBOX") == {}
+
+
+def test_removed_mailboxes_go_when_told_and_with_time(server):
+    server.add_user("bob")
+    for name in ("alice", "bob"):
+        server.send(name, message(1))
+        server.wait_count(name, 1)
+        server.run("user", "remove", f"{name}@{DOMAIN}")
+    boxes = {r["user"].split("@")[0]: r["id"] for r in removed(server)}
+    assert set(boxes) == {"alice", "bob"} and bodies(server) == 2
+    for words, status, text in [
+            (["purge", boxes["bob"]], 2, "--yes"),
+            (["purge", "77", "--yes"], 1, "not that of a user who was removed"),
+            (["reconnect", "77"], 1, "not that of a user who was removed"),
+            (["reconnect", boxes["bob"], "bob@elsewhere.test"], 1, "not ours"),
+            (["reconnect", "bob"], 2, "not the id")]:
+        done = server.run("mailbox", *words, check=False)
+        assert done.returncode == status and text in done.stderr, (words, done)
+    server.run("mailbox", "purge", boxes["bob"], "--yes")
+    wait_for(lambda: bodies(server) == 1, "the mailbox is deleted")
+    server.stop()
+    server.configure(deleted_mailboxes_days=0)
+    server.start()
+    assert [r["user"] for r in removed(server)] == [ALICE]
+    server.run("deleted", "expire")
+    assert removed(server) == []
+    wait_for(lambda: bodies(server) == 0, "the mailbox is deleted")
+    server.run("user", "add", ALICE, "--password-stdin", stdin="secret\n")
+    server.run("user", "remove", ALICE)
+    assert removed(server) == []
