@@ -46,7 +46,7 @@ static void look_at(const struct rec *r)
 
 	if (rec_body_get(r->payload, &body) == ST_OK)
 		sink = body.bytes.at[body.bytes.len - 1];
-	if (rec_attach_get(r->payload, &attach) == ST_OK)
+	if (rec_attach_get(r->payload, 2, &attach) == ST_OK)
 		sink = attach.name.at[attach.name.len - 1];
 	(void)rec_free_get(r->payload, &id);
 	if (items_open(r->payload, &items) != ST_OK)

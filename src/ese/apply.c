@@ -18,24 +18,19 @@ static enum st add_piece(void *arg, const struct rec_body *piece, struct err *er
 	return round_body(arg, piece, err);
 }
 
-enum st apply_record(struct ese *g, const struct rec *r, bool rows, bool pages, struct err *err)
+enum st apply_record(struct ese_db *db, const struct rec *r, bool rows, bool pages, struct err *err)
 {
-	struct ese_db *db = r->db ? db_by_number(g, r->db) : NULL;
 	struct rec_body body;
 	uint64_t id;
 
-	if (!db)
-		return fail(err, ST_CORRUPT,
-			    "log position %016llx: database %08X is not in this group",
-			    (unsigned long long)r->pos, r->db);
 	switch (r->kind) {
 	case REC_BODY:
 		if (!pages)
 			return ST_OK;
 		if (rec_body_get(r->payload, &body) != ST_OK)
 			break;
-		if (g->beside)
-			return beside_pieces(g->beside, r, &body, add_piece, db->round, err);
+		if (db->beside)
+			return beside_pieces(db->beside, r, &body, add_piece, db->round, err);
 		return round_body(db->round, &body, err);
 	case REC_COMMIT:
 		return rows ? round_commit(db->round, r, err) : ST_OK;
@@ -57,14 +52,16 @@ enum st apply_end(struct ese *g, uint64_t applied, struct err *err)
 	enum st st = ST_OK;
 
 	for (struct ese_db *db = g->dbs; st == ST_OK && db; db = db->next)
-		st = round_end(db->round, applied, err);
+		if (db->live)
+			st = round_end(db->round, applied, err);
 	return st;
 }
 
 enum st apply_mark(struct ese *g, uint64_t applied, struct err *err)
 {
 	for (struct ese_db *db = g->dbs; db; db = db->next)
-		round_mark(db->round);
+		if (db->live)
+			round_mark(db->round);
 	return apply_end(g, applied, err);
 }
 
@@ -99,7 +96,7 @@ static enum st apply_nodes(struct ese *g, const struct node *n, uint64_t *end_ou
 				 .partition = n->partition,
 				 .payload = span_of(n->payload, n->len) };
 
-		st = apply_record(g, &r, true, true, err);
+		st = apply_record(n->db, &r, true, true, err);
 		*end_out = n->pos + rec_size(n->len);
 	}
 	return st == ST_OK ? apply_end(g, *end_out, err) : st;
@@ -122,6 +119,7 @@ static void finish_nodes(struct node *n, struct finished *f)
 		f->commits += n->kind == REC_COMMIT;
 		if (n->done)
 			n->done(n->arg);
+		atomic_fetch_sub(&n->db->pending, 1);
 		node_free(n);
 		n = next;
 	}

@@ -92,8 +92,10 @@ static enum st snap(struct held *h, struct ese_backup_db *out, struct err *err)
 		st = db_remove_folder(path, err);
 	if (st != ST_OK)
 		return st;
-	h->pin = pins_take(h->db->pins);
-	h->pinned = true;
+	h->pin = ese_pin(h->db);
+	h->pinned = h->pin != 0;
+	if (!h->pinned)
+		return db_gone(h->db, err);
 	st = pdb_snapshot(h->db->rows, path, err);
 	h->snapped = st == ST_OK;
 	if (st == ST_OK)
@@ -114,7 +116,7 @@ static void let_go(struct held *h)
 	if (h->snapped)
 		db_remove_folder(path, NULL);
 	if (h->pinned)
-		pins_drop(h->db->pins, h->pin);
+		ese_unpin(h->db, h->pin);
 	h->snapped = h->pinned = false;
 }
 
@@ -144,6 +146,8 @@ static enum st list_dbs(struct ese_backup *b, struct err *err)
 	if (!b->held || !b->dbs)
 		return fail(err, ST_NOMEM, "backup of %s", b->g->dir);
 	for (struct ese_db *db = b->g->dbs; db && b->ndbs < n; db = db->next) {
+		if (db->removed)
+			continue;
 		b->held[b->ndbs].db = db;
 		b->dbs[b->ndbs++] = (struct ese_backup_db){ .name = db->name, .id = db->id };
 	}

@@ -24,10 +24,12 @@ enum st ese_batch_new(struct ese_db *db, uint64_t partition, struct ese_batch **
 	struct ese_batch *b = calloc(1, sizeof(*b));
 	struct node *n = node_new(REC_COMMIT, BATCH_FIRST);
 
-	if (!b || !n) {
+	enum st st = b && n ? db_enter(db, err) : fail(err, ST_NOMEM, "new batch");
+
+	if (st != ST_OK) {
 		free(b);
 		node_free(n);
-		return fail(err, ST_NOMEM, "new batch");
+		return st;
 	}
 	n->db = db;
 	n->db_number = db->number;
@@ -222,8 +224,9 @@ enum st ese_commit(struct ese_batch *b, void (*done)(void *arg), void *arg, stru
 	le32_put(n->payload + 12, 0);
 	n->done = done;
 	n->arg = arg;
-	free(b);
 	group_queue(g, n);
+	db_leave(b->db);
+	free(b);
 	return ST_OK;
 }
 
@@ -234,5 +237,6 @@ void ese_batch_free(struct ese_batch *b)
 	for (uint32_t i = 0; i < b->node->nbodies; i++)
 		ese_body_drop(b->node->bodies[i]);
 	node_free(b->node);
+	db_leave(b->db);
 	free(b);
 }

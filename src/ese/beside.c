@@ -159,7 +159,7 @@ enum st beside_pieces(const struct beside *b, const struct rec *r, const struct 
 	return st;
 }
 
-enum st beside_scan(struct beside *b, const char *dir, uint64_t from,
+enum st beside_scan(struct beside *b, const char *dir, uint64_t from, uint64_t to,
 		    const unsigned char *signature, struct err *err)
 {
 	struct log_reader *reader;
@@ -168,6 +168,7 @@ enum st beside_scan(struct beside *b, const char *dir, uint64_t from,
 
 	if (st != ST_OK)
 		return st;
+	log_read_limit(reader, to);
 	while ((st = log_read_group(reader, &group, err)) == ST_OK) {
 		struct log_cursor c;
 		struct rec r;

@@ -23,8 +23,8 @@ enum st beside_pieces(const struct beside *b, const struct rec *r, const struct 
 		      enum st (*fn)(void *arg, const struct rec_body *piece, struct err *err),
 		      void *arg, struct err *err);
 
-/* All records from `from` on to the end of the log in `dir`. */
-enum st beside_scan(struct beside *b, const char *dir, uint64_t from,
+/* All records from `from` on to `to` (0: the end of the log) in `dir`. */
+enum st beside_scan(struct beside *b, const char *dir, uint64_t from, uint64_t to,
 		    const unsigned char *signature, struct err *err);
 
 #endif

@@ -34,6 +34,7 @@ void body_destroy(struct ese_body *b)
 	free_nodes(b->kept);
 	free(b->runs);
 	free(b->crcs);
+	db_leave(b->db);
 	free(b);
 }
 
@@ -41,9 +42,12 @@ enum st ese_body_new(struct ese_db *db, struct ese_body **out, struct err *err)
 {
 	struct ese_body *b = calloc(1, sizeof(*b));
 	struct ese_body **at;
+	enum st st = b ? db_enter(db, err) : fail(err, ST_NOMEM, "new body");
 
-	if (!b)
-		return fail(err, ST_NOMEM, "new body");
+	if (st != ST_OK) {
+		free(b);
+		return st;
+	}
 	b->db = db;
 	b->fresh = true;
 	b->refs = 1;
@@ -139,7 +143,7 @@ void body_applied(struct ese_db *db, uint64_t id, uint32_t count, bool gone)
 	struct ese_body *b;
 	bool ask;
 
-	if (db->g->replaying)
+	if (db->replaying)
 		return;
 	pthread_mutex_lock(&db->lock);
 	b = *slot(db, id);
@@ -202,6 +206,8 @@ enum st body_by_id(struct ese_db *db, uint64_t id, struct ese_body **out, struct
 		b->id = id;
 		b->linked = true;
 		*at = b;
+		/* Whoever asks has a batch, which is a use: the gate is open. */
+		atomic_fetch_add(&db->uses, 1);
 	}
 	b->refs++;
 	pthread_mutex_unlock(&db->lock);

@@ -8,12 +8,19 @@
 #include "base/crc32c.h"
 #include "ese/io.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
-#define SLOT      4096u
+#define SLOT      32768u
+#define SLOT_OLD  4096u       /* of format 1 */
+#define SLOT_DBS  128u        /* where the databases begin */
+#define DB_FIXED  24u         /* of a database, before its name */
 #define CHK_MAGIC 0x4b43524du /* "MRCK" */
+
+static_assert(SLOT_DBS + ESE_DATABASES * (DB_FIXED + ESE_NAME_MAX) <= SLOT);
 
 static void chk_path(char out[SEG_PATH_MAX], const char *dir)
 {
@@ -22,26 +29,20 @@ static void chk_path(char out[SEG_PATH_MAX], const char *dir)
 
 /* ---- a slot ---- */
 
-static void put_names(char *slot, struct ese *g)
+static void put_db(char *at, const struct checkpoint_db *d)
 {
-	size_t at = 64;
-	uint32_t n = 0;
-
-	for (struct ese_db *db = g->dbs; db; db = db->next, n++) {
-		size_t len = strlen(db->name);
-
-		if (at + 10 + len > SLOT)
-			continue;
-		le64_put(slot + at, db->id);
-		le16_put(slot + at + 8, (uint16_t)len);
-		memcpy(slot + at + 10, db->name, len);
-		at += 10 + len;
-	}
-	le32_put(slot + 60, n);
+	le64_put(at, d->id);
+	le64_put(at + 8, d->position);
+	le32_put(at + 16, d->state);
+	le16_put(at + 20, 0);
+	le16_put(at + 22, (uint16_t)strlen(d->name));
+	memcpy(at + DB_FIXED, d->name, strlen(d->name));
 }
 
-static void put_slot(char *slot, struct ese *g, const struct checkpoint *c)
+static void put_slot(char *slot, const struct checkpoint *c)
 {
+	size_t at = SLOT_DBS;
+
 	memset(slot, 0, SLOT);
 	le32_put(slot + 4, CHK_MAGIC);
 	le32_put(slot + 8, ESE_FORMAT);
@@ -49,31 +50,121 @@ static void put_slot(char *slot, struct ese *g, const struct checkpoint *c)
 	memcpy(slot + 16, c->signature, LOG_SIGNATURE);
 	le64_put(slot + 32, c->number);
 	le64_put(slot + 40, c->position);
-	le64_put(slot + 48, (uint64_t)clock_real());
+	le64_put(slot + 48, c->time);
 	le32_put(slot + 56, c->keep_from);
-	put_names(slot, g);
+	le32_put(slot + 60, c->ndbs);
+	le32_put(slot + 64, c->facts.flags);
+	le64_put(slot + 72, c->facts.full_pos);
+	le64_put(slot + 80, c->facts.full_time);
+	le64_put(slot + 88, c->facts.last_pos);
+	le64_put(slot + 96, c->facts.last_time);
+	for (uint32_t i = 0; i < c->ndbs; i++) {
+		put_db(slot + at, &c->dbs[i]);
+		at += DB_FIXED + strlen(c->dbs[i].name);
+	}
 	le32_put(slot, crc32c(0, slot + 4, SLOT - 4));
 }
 
-static enum st get_slot(const char *slot, struct checkpoint *out, struct err *err)
+/* One database of a slot of `format` at *at; false: it makes no sense. */
+static bool get_db(const char *slot, size_t size, uint32_t format, size_t *at,
+		   struct checkpoint_db *out)
 {
-	if (le32_get(slot) != crc32c(0, slot + 4, SLOT - 4) || le32_get(slot + 4) != CHK_MAGIC)
+	size_t fixed = format == ESE_FORMAT_OLD ? 10 : DB_FIXED, len;
+
+	if (*at + fixed > size)
+		return false;
+	*out = (struct checkpoint_db){ .id = le64_get(slot + *at), .state = ESE_UP };
+	len = le16_get(slot + *at + fixed - 2);
+	if (format == ESE_FORMAT_OLD) {
+		out->position = le64_get(slot + 40);
+	} else {
+		out->position = le64_get(slot + *at + 8);
+		out->state = le32_get(slot + *at + 16);
+	}
+	if (len == 0 || len > ESE_NAME_MAX || *at + fixed + len > size || out->state < ESE_UP ||
+	    out->state > ESE_FAILED)
+		return false;
+	memcpy(out->name, slot + *at + fixed, len);
+	*at += fixed + len;
+	return true;
+}
+
+static bool get_dbs(const char *slot, size_t size, uint32_t format, struct checkpoint *out)
+{
+	size_t at = format == ESE_FORMAT_OLD ? 64 : SLOT_DBS;
+
+	out->ndbs = le32_get(slot + 60);
+	if (out->ndbs > ESE_DATABASES)
+		return false;
+	for (uint32_t i = 0; i < out->ndbs; i++)
+		if (!get_db(slot, size, format, &at, &out->dbs[i]))
+			return false;
+	return true;
+}
+
+/* ST_NOTFOUND: nothing valid here. */
+static enum st get_slot(const char *slot, size_t size, struct checkpoint *out, struct err *err)
+{
+	uint32_t format = le32_get(slot + 8);
+	enum st st;
+
+	if (le32_get(slot) != crc32c(0, slot + 4, size - 4) || le32_get(slot + 4) != CHK_MAGIC)
 		return ST_NOTFOUND;
-	if (le32_get(slot + 8) > ESE_FORMAT)
-		return fail(err, ST_BAD, "E00.chk: format %u is newer than this program's %u",
-			    le32_get(slot + 8), ESE_FORMAT);
-	out->state = le32_get(slot + 12);
+	st = format_check(format, "E00.chk", err);
+	if (st != ST_OK)
+		return st;
+	*out = (struct checkpoint){ .number = le64_get(slot + 32),
+				    .position = le64_get(slot + 40),
+				    .time = le64_get(slot + 48),
+				    .state = le32_get(slot + 12),
+				    .keep_from = le32_get(slot + 56),
+				    .format = format };
 	memcpy(out->signature, slot + 16, LOG_SIGNATURE);
-	out->number = le64_get(slot + 32);
-	out->position = le64_get(slot + 40);
-	out->keep_from = le32_get(slot + 56);
-	return ST_OK;
+	if (format != ESE_FORMAT_OLD)
+		out->facts = (struct checkpoint_facts){ .flags = le32_get(slot + 64),
+							.full_pos = le64_get(slot + 72),
+							.full_time = le64_get(slot + 80),
+							.last_pos = le64_get(slot + 88),
+							.last_time = le64_get(slot + 96) };
+	return get_dbs(slot, size, format, out) ? ST_OK : ST_NOTFOUND;
+}
+
+/* The newest valid one of ours, else of format 1 (which format_check then refuses, or takes). */
+static enum st choose(const char *bytes, struct checkpoint *out, struct err *err)
+{
+	static const size_t size[] = { SLOT, SLOT, SLOT_OLD, SLOT_OLD };
+	static const size_t at[] = { 0, SLOT, 0, SLOT_OLD };
+	struct checkpoint *c = malloc(sizeof(*c));
+	bool have = false;
+	enum st st = c ? ST_NOTFOUND : fail(err, ST_NOMEM, "read a checkpoint");
+
+	for (int i = 0; c && i < 4; i++) {
+		struct err why = { 0 };
+		enum st one;
+
+		if (i == 2 && have)
+			break;
+		one = get_slot(bytes + at[i], size[i], c, &why);
+		if (one == ST_BAD) {
+			if (err)
+				*err = why;
+			st = one;
+			break;
+		}
+		if (one == ST_OK && (!have || c->number > out->number)) {
+			*out = *c;
+			have = true;
+			st = ST_OK;
+		}
+	}
+	free(c);
+	return st;
 }
 
 enum st checkpoint_read(const char *dir, struct checkpoint *out, struct err *err)
 {
-	char path[SEG_PATH_MAX], slots[2 * SLOT] = { 0 };
-	bool have = false;
+	char path[SEG_PATH_MAX];
+	char *bytes;
 	size_t got;
 	enum st st;
 	int fd;
@@ -81,50 +172,49 @@ enum st checkpoint_read(const char *dir, struct checkpoint *out, struct err *err
 	chk_path(path, dir);
 	if (access(path, F_OK) < 0)
 		return ST_NOTFOUND;
+	bytes = calloc(2, SLOT);
+	if (!bytes)
+		return fail(err, ST_NOMEM, "%s", path);
 	st = io_open(path, O_RDONLY, &fd, err);
-	if (st != ST_OK)
-		return st;
-	st = io_read(fd, slots, sizeof(slots), 0, &got, path, err);
-	close(fd);
-	for (int i = 0; st == ST_OK && i < 2; i++) {
-		struct checkpoint c;
-		enum st one = get_slot(slots + (size_t)i * SLOT, &c, err);
-
-		if (one == ST_BAD)
-			return one;
-		if (one == ST_OK && (!have || c.number > out->number)) {
-			*out = c;
-			have = true;
-		}
+	if (st == ST_OK) {
+		st = io_read(fd, bytes, 2 * SLOT, 0, &got, path, err);
+		close(fd);
 	}
-	return st == ST_OK && !have ? ST_NOTFOUND : st;
+	if (st == ST_OK)
+		st = choose(bytes, out, err);
+	free(bytes);
+	return st;
 }
 
 /* ---- taking one ---- */
 
 static enum st write_slot(struct ese *g, const struct checkpoint *c, struct err *err)
 {
-	char path[SEG_PATH_MAX], slot[SLOT];
+	char path[SEG_PATH_MAX];
+	char *slot = malloc(SLOT);
 	bool first;
 	enum st st;
 	int fd;
 
+	if (!slot)
+		return fail(err, ST_NOMEM, "checkpoint");
 	chk_path(path, g->dir);
 	first = access(path, F_OK) < 0;
+	put_slot(slot, c);
 	st = io_open(path, O_RDWR | O_CREAT, &fd, err);
-	if (st != ST_OK)
-		return st;
-	put_slot(slot, g, c);
-	st = io_write(fd, slot, SLOT, c->number % 2 * SLOT, path, err);
-	if (st == ST_OK)
-		st = io_sync(fd, path, err);
-	close(fd);
+	if (st == ST_OK) {
+		st = io_write(fd, slot, SLOT, c->number % 2 * SLOT, path, err);
+		if (st == ST_OK)
+			st = io_sync(fd, path, err);
+		close(fd);
+	}
+	free(slot);
 	return st == ST_OK && first ? io_sync_dir(g->dir, err) : st;
 }
 
 /* Every database says in its own rows that it is at the group's position, so that one which is not (an older
  * copy, a cut MANIFEST) is known by it.  The apply thread writes these rows, if it runs. */
-static enum st mark_rows(struct ese *g, uint64_t *pos_out, struct err *err)
+enum st checkpoint_meet(struct ese *g, uint64_t *pos_out, struct err *err)
 {
 	enum st st = ST_OK;
 
@@ -144,41 +234,141 @@ static enum st mark_rows(struct ese *g, uint64_t *pos_out, struct err *err)
 	return st;
 }
 
-enum st checkpoint_take(struct ese *g, uint32_t state, struct err *err)
+/* The databases as they are now, and the log that they need. */
+static void collect(struct ese *g, struct checkpoint *c)
 {
-	struct checkpoint c = { .state = state };
-	uint64_t log_bytes, syncs;
-	enum st st = mark_rows(g, &c.position, err);
+	uint64_t low = c->position;
 
-	if (st != ST_OK)
-		return st;
-	log_bytes = 0;
-	if (g->log)
-		log_counts(g->log, &log_bytes, &syncs);
+	for (struct ese_db *db = g->dbs; db; db = db->next) {
+		struct checkpoint_db *d = &c->dbs[c->ndbs];
+		enum ese_state state = db->live ? ESE_UP : db->state;
+
+		if (db->removed || db->given || (state == ESE_FAILED && !db->holds))
+			continue;
+		if (state != ESE_DOWN && db->safe < low)
+			low = db->safe;
+		if (c->ndbs == ESE_DATABASES)
+			continue;
+		*d = (struct checkpoint_db){ .id = db->id, .position = db->safe, .state = state };
+		memcpy(d->name, db->name, sizeof(d->name));
+		c->ndbs++;
+	}
 	pthread_mutex_lock(&g->lock);
-	c.number = g->checkpoint_number + 1;
-	c.keep_from = g->o.keep_logs ? 0 : backup_keep_from(g, c.position);
+	c->keep_from = g->o.keep_logs || low == 0 ? 0 : backup_keep_from(g, low);
 	pthread_mutex_unlock(&g->lock);
-	memcpy(c.signature, g->signature, LOG_SIGNATURE);
+}
+
+/* With g->slot held: a slot of this state and position becomes the valid one. */
+static enum st put_out(struct ese *g, uint32_t state, uint64_t position, struct err *err)
+{
+	struct checkpoint *c = calloc(1, sizeof(*c));
+	enum st st;
+
+	if (!c)
+		return fail(err, ST_NOMEM, "checkpoint");
+	c->state = state;
+	c->position = position;
+	c->time = (uint64_t)clock_real();
+	memcpy(c->signature, g->signature, LOG_SIGNATURE);
+	pthread_mutex_lock(&g->lock);
+	c->number = g->checkpoint_number + 1;
+	c->facts = g->facts;
+	pthread_mutex_unlock(&g->lock);
+	collect(g, c);
+	st = ST_OK;
+	if (c->keep_from != 0 && g->log)
+		st = shipping_keep(g, &c->keep_from, err);
+	if (st == ST_OK)
+		st = write_slot(g, c, err);
+	if (st == ST_OK) {
+		pthread_mutex_lock(&g->lock);
+		g->checkpoint_number = c->number;
+		g->checkpoint_pos = position;
+		pthread_mutex_unlock(&g->lock);
+		if (g->log)
+			log_release(g->log, c->keep_from);
+	}
+	free(c);
+	return st;
+}
+
+/* With g->slot held.  What fails breaks the group: what the slot says is not known any more. */
+enum st checkpoint_rewrite(struct ese *g, struct err *err)
+{
+	struct err why = { 0 };
+	enum st st = put_out(g, STATE_DIRTY, g->checkpoint_pos, &why);
+
+	if (st == ST_OK)
+		return ST_OK;
+	if (err)
+		*err = why;
+	group_break(g, &why);
+	return st;
+}
+
+static enum st flush_all(struct ese *g, uint64_t position, struct err *err)
+{
+	enum st st = ST_OK;
+
 	for (struct ese_db *db = g->dbs; st == ST_OK && db; db = db->next) {
+		if (!db->live)
+			continue;
 		st = pdb_flush(db->rows, err);
 		if (st == ST_OK)
 			st = io_sync(db->fd, db->name, err);
 	}
-	if (st == ST_OK && c.keep_from != 0 && g->log)
-		st = shipping_keep(g, &c.keep_from, err);
-	if (st == ST_OK)
-		st = write_slot(g, &c, err);
-	if (st != ST_OK)
-		return st;
-	pthread_mutex_lock(&g->lock);
-	g->checkpoint_number = c.number;
-	g->checkpoint_pos = c.position;
-	g->checkpoint_log = log_bytes;
-	pthread_mutex_unlock(&g->lock);
+	for (struct ese_db *db = g->dbs; st == ST_OK && db; db = db->next) {
+		if (!db->live)
+			continue;
+		pthread_mutex_lock(&db->lock);
+		db->safe = position;
+		pthread_mutex_unlock(&db->lock);
+	}
+	return st;
+}
+
+enum st checkpoint_take(struct ese *g, uint32_t state, struct err *err)
+{
+	uint64_t position, log_bytes = 0, syncs;
+	enum st st;
+
+	pthread_mutex_lock(&g->slot);
+	st = checkpoint_meet(g, &position, err);
 	if (g->log)
-		log_release(g->log, c.keep_from);
-	return ST_OK;
+		log_counts(g->log, &log_bytes, &syncs);
+	if (st == ST_OK)
+		st = flush_all(g, position, err);
+	if (st == ST_OK)
+		st = put_out(g, state, position, err);
+	if (st == ST_OK) {
+		pthread_mutex_lock(&g->lock);
+		g->checkpoint_log = log_bytes;
+		pthread_mutex_unlock(&g->lock);
+	}
+	pthread_mutex_unlock(&g->slot);
+	return st;
+}
+
+void checkpoint_facts(struct ese *g, struct checkpoint_facts *out)
+{
+	pthread_mutex_lock(&g->lock);
+	*out = g->facts;
+	pthread_mutex_unlock(&g->lock);
+}
+
+enum st checkpoint_facts_change(struct ese *g,
+				void (*change)(struct checkpoint_facts *f, void *arg), void *arg,
+				struct err *err)
+{
+	enum st st;
+
+	pthread_mutex_lock(&g->slot);
+	pthread_mutex_lock(&g->lock);
+	change(&g->facts, arg);
+	pthread_mutex_unlock(&g->lock);
+	st = checkpoint_rewrite(g, err);
+	pthread_mutex_unlock(&g->slot);
+	return st;
 }
 
 /* With the lock held: is there a reason? */

@@ -1,11 +1,10 @@
-/* db.c - a database of a group: found, created, marked, closed; see ese.h. */
+/* db.c - the files of a database: opened, made, marked, closed; docs/formats.md, "Property database". */
 #include "ese/ese_int.h"
 
 #include "base/clock.h"
 #include "ese/io.h"
 #include "ese/rows.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,7 +14,7 @@
 
 #define FILES_MAX 512
 
-static void db_path(char out[SEG_PATH_MAX], const struct ese *g, const char *name, const char *end)
+void db_path(char out[SEG_PATH_MAX], const struct ese *g, const char *name, const char *end)
 {
 	snprintf(out, SEG_PATH_MAX, "%s/%s%s", g->dir, name, end);
 }
@@ -24,16 +23,16 @@ struct ese_db *db_by_number(struct ese *g, uint32_t number)
 {
 	struct ese_db *db = g->dbs;
 
-	while (db && db->number != number)
+	while (db && (db->number != number || db->removed))
 		db = db->next;
-	return db;
+	return number ? db : NULL;
 }
 
-static struct ese_db *db_by_name(struct ese *g, const char *name)
+struct ese_db *db_by_name(struct ese *g, const char *name)
 {
 	struct ese_db *db = g->dbs;
 
-	while (db && strcmp(db->name, name) != 0)
+	while (db && (strcmp(db->name, name) != 0 || db->removed))
 		db = db->next;
 	return db;
 }
@@ -69,21 +68,32 @@ static enum st put_header(struct pdb *rows, const struct row_header *h,
 	return st == ST_OK ? pdb_flush(rows, err) : st;
 }
 
-enum st db_mark(struct ese_db *db, uint64_t clean_pos, struct err *err)
+enum st db_mark(struct ese_db *db, uint32_t state, uint64_t pos, struct err *err)
 {
-	struct row_header h = { .id = db->id,
-				.created = db->created,
-				.clean_pos = clean_pos,
-				.state = clean_pos ? STATE_CLEAN : STATE_DIRTY };
+	struct row_header h = { .id = db->id, .created = db->created, .pos = pos, .state = state };
+	struct row_applied a = { .pos = pos, .ids = db->next_id, .bodies = db->nbodies };
+	enum st st;
 
 	memcpy(h.signature, db->g->signature, LOG_SIGNATURE);
-	return put_header(db->rows, &h, NULL, err);
+	/* Taken in: its positions were another log's. */
+	st = put_header(db->rows, &h, db->given && state != STATE_GIVEN ? &a : NULL, err);
+	if (st != ST_OK)
+		return st;
+	if (db->given && state != STATE_GIVEN)
+		db->applied = pos;
+	db->given = state == STATE_GIVEN;
+	return ST_OK;
 }
 
-static enum st read_header(struct ese_db *db, struct err *err)
+enum st db_mark_applied(struct ese_db *db, uint64_t pos, struct err *err)
+{
+	round_mark(db->round);
+	return round_end(db->round, pos, err);
+}
+
+static enum st read_header(struct ese_db *db, struct row_header *h, struct err *err)
 {
 	struct row_key key = row_key_header();
-	struct row_header h;
 	struct span v;
 	void *hold;
 	enum st st = pdb_get(db->rows, row_key_span(&key), &v, &hold, err);
@@ -92,15 +102,20 @@ static enum st read_header(struct ese_db *db, struct err *err)
 		return fail(err, ST_CORRUPT, "database %s has no header row", db->name);
 	if (st != ST_OK)
 		return st;
-	st = row_header_get(v, &h, db->name, err);
+	st = row_header_get(v, h, db->name, err);
 	pdb_release(hold);
-	if (st == ST_OK && memcmp(h.signature, db->g->signature, LOG_SIGNATURE) != 0)
-		st = fail(err, ST_CORRUPT, "database %s belongs to another group's log", db->name);
 	if (st != ST_OK)
 		return st;
-	db->id = h.id;
-	db->created = h.created;
-	db->number = (uint32_t)h.id;
+	db->given = h->state == STATE_GIVEN;
+	if (!db->given && memcmp(h->signature, db->g->signature, LOG_SIGNATURE) != 0)
+		return fail(
+			err, ST_CORRUPT,
+			"database %s belongs to another group's log; put it back there, or move "
+			"it with `mailroot ese move`",
+			db->name);
+	db->id = h->id;
+	db->created = h->created;
+	db->number = (uint32_t)h->id;
 	return ST_OK;
 }
 
@@ -176,9 +191,9 @@ void db_begin(struct ese_db *db)
 	db->next_id += ID_GAP;
 }
 
-/* ---- opening ---- */
+/* ---- opening and closing ---- */
 
-static struct ese_db *db_new(struct ese *g, const char *name)
+struct ese_db *db_new(struct ese *g, const char *name)
 {
 	struct ese_db *db = calloc(1, sizeof(*db));
 
@@ -186,20 +201,25 @@ static struct ese_db *db_new(struct ese *g, const char *name)
 		return NULL;
 	db->g = g;
 	db->fd = db->read_fd = -1;
+	db->state = ESE_FAILED;
 	snprintf(db->name, sizeof(db->name), "%s", name);
 	pthread_mutex_init(&db->sealing, NULL);
 	pthread_mutex_init(&db->lock, NULL);
-	db->space = space_new(grow_file, db);
-	db->pins = db->space ? pins_new(db->space) : NULL;
-	db->round = db->pins ? round_new(db) : NULL;
+	db->round = round_new(db);
 	if (!db->round) {
-		db_close(db);
+		db_free(db);
 		return NULL;
 	}
 	return db;
 }
 
-void db_close(struct ese_db *db)
+void db_list_add(struct ese *g, struct ese_db *db)
+{
+	db->next = g->dbs;
+	g->dbs = db;
+}
+
+void db_free(struct ese_db *db)
 {
 	/* Bodies that are still held when the group broke: their holders do not come back. */
 	for (uint32_t i = 0; i < BODY_TABLE; i++)
@@ -209,68 +229,121 @@ void db_close(struct ese_db *db)
 			db->table[i] = b->next;
 			body_destroy(b);
 		}
+	db_close_files(db);
 	round_free(db->round);
-	pins_free(db->pins);
-	space_free(db->space);
-	pdb_close(db->rows);
-	if (db->read_fd >= 0)
-		close(db->read_fd);
-	if (db->fd >= 0)
-		close(db->fd);
 	pthread_mutex_destroy(&db->lock);
 	pthread_mutex_destroy(&db->sealing);
 	free(db);
 }
 
-static enum st open_files(struct ese_db *db, struct err *err)
+static void keep_figures(struct ese_db *db)
 {
-	struct pdb_conf c = row_conf(db->g);
+	struct space_counts c;
+
+	if (!db->rows || !db->space)
+		return;
+	space_count(db->space, &c);
+	db->last.pages_total = c.total;
+	db->last.pages_free = c.free;
+	db->last.pages_reserved = c.total - c.free - c.committed;
+	db->last.bodies = db->nbodies;
+	db->last.row_bytes = pdb_size(db->rows);
+}
+
+void db_close_files(struct ese_db *db)
+{
+	struct ese_db old;
+
+	/* Whoever counts looks with the lock held. */
+	pthread_mutex_lock(&db->lock);
+	keep_figures(db);
+	old = (struct ese_db){ .rows = db->rows,
+			       .space = db->space,
+			       .pins = db->pins,
+			       .fd = db->fd,
+			       .read_fd = db->read_fd };
+	db->rows = NULL;
+	db->space = NULL;
+	db->pins = NULL;
+	db->fd = db->read_fd = -1;
+	pthread_mutex_unlock(&db->lock);
+	if (db->round)
+		round_drop_all(db->round);
+	pins_free(old.pins);
+	space_free(old.space);
+	pdb_close(old.rows);
+	if (old.read_fd >= 0)
+		close(old.read_fd);
+	if (old.fd >= 0)
+		close(old.fd);
+}
+
+static enum st open_stream(struct ese_db *db, struct err *err)
+{
 	char path[SEG_PATH_MAX];
 	enum st st;
 
-	db_path(path, db->g, db->name, ".edb");
-	st = pdb_open(path, false, &c, &db->rows, err);
 	db_path(path, db->g, db->name, ".stm");
+	if (access(path, F_OK) < 0 && errno == ENOENT)
+		return fail(err, ST_CORRUPT, "its files are missing: %s", path);
+	st = io_open(path, O_RDWR, &db->fd, err);
+	return st == ST_OK ? io_open(path, O_RDONLY, &db->read_fd, err) : st;
+}
+
+static enum st open_rows(struct ese_db *db, struct err *err)
+{
+	struct pdb_conf c = row_conf(db->g);
+	char path[SEG_PATH_MAX];
+
+	db_path(path, db->g, db->name, ".edb");
+	if (access(path, F_OK) < 0 && errno == ENOENT)
+		return fail(err, ST_CORRUPT, "its files are missing: %s", path);
+	return pdb_open(path, false, &c, &db->rows, err);
+}
+
+/* Records from `from` on count: what the slot and the header say, unless the rows are behind that. */
+static void set_from(struct ese_db *db, uint64_t slot_pos, const struct row_header *h)
+{
+	uint64_t pos = slot_pos > h->pos ? slot_pos : h->pos;
+
+	if (pos == 0)
+		pos = db->g->checkpoint_pos;
+	db->from = db->applied < pos ? db->applied : pos;
+	db->safe = db->from;
+}
+
+static enum st open_parts(struct ese_db *db, uint64_t slot_pos, struct err *err)
+{
+	struct row_header h;
+	enum st st = open_rows(db, err);
+
 	if (st == ST_OK)
-		st = io_open(path, O_RDWR, &db->fd, err);
-	if (st == ST_OK)
-		st = io_open(path, O_RDONLY, &db->read_fd, err);
-	if (st == ST_OK)
-		st = read_header(db, err);
+		st = read_header(db, &h, err);
 	if (st == ST_OK)
 		st = read_applied(db, err);
-	return st == ST_OK ? load_space(db, err) : st;
-}
-
-/* Open NAME, which is in the folder, and put it in the list. */
-static enum st db_load(struct ese *g, const char *name, struct ese_db **out, struct err *err)
-{
-	struct ese_db *db = db_new(g, name);
-	enum st st;
-
-	if (!db)
-		return fail(err, ST_NOMEM, "open database %s", name);
-	st = open_files(db, err);
-	if (st == ST_OK && db_by_number(g, db->number))
-		st = fail(err, ST_CORRUPT, "databases %s and %s have the same id", name,
-			  db_by_number(g, db->number)->name);
-	if (st != ST_OK) {
-		db_close(db);
+	if (st == ST_OK && !db->given)
+		set_from(db, slot_pos, &h);
+	if (st == ST_OK)
+		st = open_stream(db, err);
+	if (st != ST_OK)
 		return st;
-	}
-	db->next = g->dbs;
-	g->dbs = db;
-	if (out)
-		*out = db;
-	return ST_OK;
+	db->space = space_new(grow_file, db);
+	db->pins = db->space ? pins_new(db->space) : NULL;
+	if (!db->pins)
+		return fail(err, ST_NOMEM, "open database %s", db->name);
+	return load_space(db, err);
 }
 
-/* ---- finding them all ---- */
+enum st db_open_files(struct ese_db *db, uint64_t slot_pos, struct err *err)
+{
+	enum st st = open_parts(db, slot_pos, err);
 
-struct walk {
-	struct ese *g;
-	char under[ESE_NAME_MAX + 2]; /* "" or "mailbox/" */
-};
+	if (st != ST_OK)
+		db_close_files(db);
+	return st;
+}
+
+/* ---- creating ---- */
 
 static enum st remove_entry(void *arg, const char *entry, struct err *err)
 {
@@ -293,56 +366,7 @@ enum st db_remove_folder(const char *path, struct err *err)
 	return st;
 }
 
-static bool ends(const char *entry, const char *end, size_t *stem)
-{
-	size_t n = strlen(entry), m = strlen(end);
-
-	if (n <= m || strcmp(entry + n - m, end) != 0)
-		return false;
-	*stem = n - m;
-	return true;
-}
-
-static enum st walk_entry(void *arg, const char *entry, struct err *err)
-{
-	struct walk *w = arg;
-	char name[ESE_NAME_MAX + 1], path[SEG_PATH_MAX];
-	struct walk below = { .g = w->g };
-	struct stat info;
-	size_t stem;
-
-	if (snprintf(name, sizeof(name), "%s%s", w->under, entry) >= (int)sizeof(name))
-		return ST_OK;
-	db_path(path, w->g, name, "");
-	if (stat(path, &info) < 0 || !S_ISDIR(info.st_mode))
-		return ST_OK;
-	if (ends(entry, ".new", &stem) || ends(entry, ".snap", &stem))
-		return db_remove_folder(path, err);
-	if (ends(entry, ".edb", &stem)) {
-		if (w->g->fresh)
-			return fail(err, ST_CORRUPT,
-				    "%s: database %s is there, but its log is missing", w->g->dir,
-				    name);
-		name[strlen(name) - 4] = '\0';
-		return db_load(w->g, name, NULL, err);
-	}
-	if (w->under[0] != '\0')
-		return ST_OK;
-	if (snprintf(below.under, sizeof(below.under), "%s/", entry) >= (int)sizeof(below.under))
-		return ST_OK;
-	return io_list(path, walk_entry, &below, err);
-}
-
-enum st db_open_all(struct ese *g, struct err *err)
-{
-	struct walk w = { .g = g };
-
-	return io_list(g->dir, walk_entry, &w, err);
-}
-
-/* ---- creating ---- */
-
-static bool name_ok(const char *name)
+bool db_name_ok(const char *name)
 {
 	const char *slash = strchr(name, '/');
 
@@ -384,9 +408,9 @@ static uint64_t new_id(struct ese *g)
 	return id;
 }
 
-static enum st make_rows(struct ese *g, const char *path, struct err *err)
+static enum st make_rows(struct ese *g, const char *path, uint64_t id, struct err *err)
 {
-	struct row_header h = { .id = new_id(g),
+	struct row_header h = { .id = id ? id : new_id(g),
 				.created = (uint64_t)clock_real(),
 				.state = STATE_DIRTY };
 	struct row_applied a = { .ids = 1 };
@@ -400,13 +424,14 @@ static enum st make_rows(struct ese *g, const char *path, struct err *err)
 	pthread_mutex_lock(&g->lock);
 	a.pos = g->applied_pos;
 	pthread_mutex_unlock(&g->lock);
+	h.pos = a.pos;
 	memcpy(h.signature, g->signature, LOG_SIGNATURE);
 	st = put_header(rows, &h, &a, err);
 	pdb_close(rows);
 	return st;
 }
 
-static enum st db_create(struct ese *g, const char *name, struct err *err)
+enum st db_make_files(struct ese *g, const char *name, uint64_t id, struct err *err)
 {
 	char half[SEG_PATH_MAX], whole[SEG_PATH_MAX], folder[SEG_PATH_MAX];
 	enum st st = ST_OK;
@@ -422,7 +447,7 @@ static enum st db_create(struct ese *g, const char *name, struct err *err)
 	if (st == ST_OK && access(half, F_OK) == 0)
 		st = db_remove_folder(half, err);
 	if (st == ST_OK)
-		st = make_rows(g, half, err);
+		st = make_rows(g, half, id, err);
 	db_path(whole, g, name, ".stm");
 	if (st == ST_OK)
 		st = make_stream(whole, err);
@@ -434,104 +459,43 @@ static enum st db_create(struct ese *g, const char *name, struct err *err)
 	return st == ST_OK ? io_sync_dir(folder, err) : st;
 }
 
-enum st db_attach(struct ese_db *db, struct err *err)
+/* A record about the database itself: `head` bytes, then its name. */
+static struct node *about(struct ese_db *db, enum rec_kind kind, uint32_t head, struct err *err)
 {
-	uint32_t len = 8 + (uint32_t)strlen(db->name);
-	struct node *n = node_new(REC_ATTACH, len);
+	uint32_t len = head + (uint32_t)strlen(db->name);
+	struct node *n = node_new(kind, len);
 
-	if (!n)
-		return fail(err, ST_NOMEM, "attach %s", db->name);
+	if (!n) {
+		fail(err, ST_NOMEM, "database %s", db->name);
+		return NULL;
+	}
 	n->db = db;
 	n->db_number = db->number;
 	n->len = len;
-	le64_put(n->payload, db->id);
-	memcpy(n->payload + 8, db->name, len - 8);
+	memcpy(n->payload + head, db->name, len - head);
+	return n;
+}
+
+enum st db_attach(struct ese_db *db, enum attach_how how, struct err *err)
+{
+	struct node *n = about(db, REC_ATTACH, REC_ATTACH_HEAD, err);
+
+	if (!n)
+		return ST_NOMEM;
+	rec_attach_put(n->payload,
+		       &(struct rec_attach){ .id = db->id, .created = db->created, .how = how });
 	group_queue(db->g, n);
 	return ST_OK;
 }
 
-static enum st find_or_create(struct ese *g, const char *name, bool create, struct ese_db **out,
-			      struct err *err)
+enum st db_detach(struct ese_db *db, enum detach_why why, struct err *err)
 {
-	enum st st;
+	struct node *n = about(db, REC_DETACH, REC_DETACH_HEAD, err);
 
-	*out = db_by_name(g, name);
-	if (*out)
-		return ST_OK;
-	if (!create)
-		return fail(err, ST_NOTFOUND, "no database %s in %s", name, g->dir);
-	if (!name_ok(name))
-		return fail(err, ST_BAD, "'%s' can't be the name of a database", name);
-	st = group_admit(g, 0, false, err);
-	if (st == ST_OK)
-		st = db_create(g, name, err);
-	if (st == ST_OK)
-		st = db_load(g, name, out, err);
-	if (st != ST_OK)
-		return st;
-	space_begin((*out)->space);
-	return db_attach(*out, err);
-}
-
-enum st ese_db_open(struct ese *g, const char *name, bool create, struct ese_db **out,
-		    struct err *err)
-{
-	struct ese_db *db;
-	enum st st;
-
-	pthread_mutex_lock(&g->creating);
-	st = find_or_create(g, name, create, &db, err);
-	pthread_mutex_unlock(&g->creating);
-	if (st == ST_OK)
-		*out = db;
-	return st;
-}
-
-uint64_t ese_db_id(const struct ese_db *db)
-{
-	return db->id;
-}
-
-int ese_db_stream_fd(const struct ese_db *db)
-{
-	return db->read_fd;
-}
-
-/* ---- what needs nothing but the parts ---- */
-
-enum st ese_get(struct ese_db *db, struct span key, struct ese_value *out, struct err *err)
-{
-	return pdb_get(db->rows, key, &out->bytes, &out->hold, err);
-}
-
-void ese_value_free(struct ese_value *v)
-{
-	pdb_release(v->hold);
-	*v = (struct ese_value){ 0 };
-}
-
-enum st ese_iter_new(struct ese_db *db, struct span from, struct span to, struct ese_iter **out,
-		     struct err *err)
-{
-	return pdb_iter_new(db->rows, from, to, (struct pdb_iter **)out, err);
-}
-
-enum st ese_iter_next(struct ese_iter *it, struct span *key, struct span *value, struct err *err)
-{
-	return pdb_iter_next((struct pdb_iter *)it, key, value, err);
-}
-
-void ese_iter_free(struct ese_iter *it)
-{
-	pdb_iter_free((struct pdb_iter *)it);
-}
-
-uint64_t ese_pin(struct ese_db *db)
-{
-	return pins_take(db->pins);
-}
-
-void ese_unpin(struct ese_db *db, uint64_t pin)
-{
-	pins_drop(db->pins, pin);
+	if (!n)
+		return ST_NOMEM;
+	n->after_direct = true; /* no sync of its pages is left to do */
+	rec_detach_put(n->payload, &(struct rec_detach){ .id = db->id, .why = why });
+	group_queue(db->g, n);
+	return ST_OK;
 }

@@ -120,6 +120,7 @@ void group_queue(struct ese *g, struct node *n)
 	if (n->kind != REC_BODY)
 		g->queue_bytes += group_cost(n);
 	g->queued++;
+	atomic_fetch_add(&n->db->pending, 1);
 	pthread_mutex_unlock(&g->lock);
 	log_queue(g->log, n);
 }
@@ -267,7 +268,8 @@ static struct ese *group_new(const char *dir, const struct ese_options *o)
 	g->lock_fd = -1;
 	g->tail = &g->head;
 	pthread_mutex_init(&g->lock, NULL);
-	pthread_mutex_init(&g->creating, NULL);
+	pthread_mutex_init(&g->life, NULL);
+	pthread_mutex_init(&g->slot, NULL);
 	pthread_cond_init(&g->synced, NULL);
 	pthread_cond_init(&g->settled, NULL);
 	pthread_cond_init(&g->check, NULL);
@@ -282,7 +284,7 @@ static void group_destroy(struct ese *g)
 	while (db) {
 		struct ese_db *next = db->next;
 
-		db_close(db);
+		db_free(db);
 		db = next;
 	}
 	if (g->lock_fd >= 0)
@@ -291,7 +293,8 @@ static void group_destroy(struct ese *g)
 	pthread_cond_destroy(&g->check);
 	pthread_cond_destroy(&g->settled);
 	pthread_cond_destroy(&g->synced);
-	pthread_mutex_destroy(&g->creating);
+	pthread_mutex_destroy(&g->slot);
+	pthread_mutex_destroy(&g->life);
 	pthread_mutex_destroy(&g->lock);
 	free(g->dir);
 	free(g);
@@ -314,7 +317,10 @@ static enum st find_log(struct ese *g, struct checkpoint *cp, struct err *err)
 		return ST_OK;
 	}
 	if (st == ST_NOTFOUND)
-		return fail(err, ST_CORRUPT, "%s: the log files are missing", g->dir);
+		return fail(
+			err, ST_CORRUPT,
+			"%s: the log files are missing; put them back, or run: mailroot ese repair",
+			g->dir);
 	if (st != ST_OK)
 		return st;
 	memcpy(g->signature, log_read_signature(r), LOG_SIGNATURE);
@@ -323,6 +329,8 @@ static enum st find_log(struct ese *g, struct checkpoint *cp, struct err *err)
 		return fail(err, ST_CORRUPT, "%s: checkpoint and log belong to different groups",
 			    g->dir);
 	g->checkpoint_number = cp->number;
+	g->checkpoint_pos = cp->position;
+	g->facts = cp->facts;
 	return ST_OK;
 }
 
@@ -346,7 +354,7 @@ static enum st start_log(struct ese *g, const struct log_end *end, struct err *e
 	st = log_start(&c, end->gen + 1, end->created, g->fresh ? 0 : end->off, end->number + 1,
 		       &g->log, err);
 	if (st == ST_OK)
-		g->applied_pos = log_position(g->log);
+		g->applied_pos = g->start_pos = log_position(g->log);
 	return st;
 }
 
@@ -361,35 +369,72 @@ static enum st start_threads(struct ese *g, struct err *err)
 	return ST_OK;
 }
 
+/* Replay has ended: each database says so in its files, or fails. */
+static void begin_databases(struct ese *g)
+{
+	for (struct ese_db *db = g->dbs; db; db = db->next) {
+		struct err why = { 0 };
+
+		if (!db->live)
+			continue;
+		db_begin(db);
+		if (db_mark_applied(db, g->applied_pos, &why) != ST_OK ||
+		    io_sync(db->fd, db->name, &why) != ST_OK ||
+		    db_mark(db, STATE_DIRTY, g->applied_pos, &why) != ST_OK) {
+			db->holds = true;
+			db_fail(db, &why);
+		}
+	}
+}
+
+/* The threads run: databases are there for everybody. */
+static enum st let_in(struct ese *g, struct err *err)
+{
+	enum st st = ST_OK;
+
+	for (struct ese_db *db = g->dbs; st == ST_OK && db; db = db->next) {
+		if (!db->live)
+			continue;
+		db->state = ESE_UP;
+		st = db_attach(db, ATTACH_OPENED, err);
+		if (st == ST_OK)
+			st = recover_orphans(db, err);
+	}
+	return st;
+}
+
 /* Everything between the lock and the first new work (docs/crash-states.md, "The states at opening"). */
-static enum st bring_up(struct ese *g, struct err *err)
+static enum st bring_up(struct ese *g, struct checkpoint *cp, struct err *err)
 {
 	struct log_end end = { 0 };
-	struct checkpoint cp;
-	enum st st = find_log(g, &cp, err);
+	enum st st = find_log(g, cp, err);
 
 	if (st == ST_OK)
-		st = db_open_all(g, err);
+		st = find_databases(g, cp, err);
 	if (st == ST_OK && !g->fresh)
-		st = recover(g, &cp, &end, err);
+		st = recover(g, cp, &end, err);
 	if (st == ST_OK)
 		st = look_at_space(g, (uint64_t)clock_mono(), err);
 	if (st == ST_OK)
 		st = start_log(g, &end, err);
-	if (st == ST_OK)
-		shipping_open(g);
-	for (struct ese_db *db = g->dbs; st == ST_OK && db; db = db->next) {
-		db_begin(db);
-		st = db_mark(db, 0, err);
-	}
+	if (st != ST_OK)
+		return st;
+	shipping_open(g);
+	begin_databases(g);
 	/* What was replayed becomes durable in its place, so that the next opening has it behind itself. */
-	if (st == ST_OK)
-		st = checkpoint_take(g, STATE_DIRTY, err);
+	st = checkpoint_take(g, STATE_DIRTY, err);
 	if (st == ST_OK)
 		st = start_threads(g, err);
-	for (struct ese_db *db = g->dbs; st == ST_OK && db; db = db->next)
-		st = db_attach(db, err);
-	return st == ST_OK ? recover_orphans(g, err) : st;
+	return st == ST_OK ? let_in(g, err) : st;
+}
+
+static enum st bring_up_group(struct ese *g, struct err *err)
+{
+	struct checkpoint *cp = calloc(1, sizeof(*cp));
+	enum st st = cp ? bring_up(g, cp, err) : fail(err, ST_NOMEM, "open %s", g->dir);
+
+	free(cp);
+	return st;
 }
 
 /* The checkpointer asks the apply thread, which asks the log: they go in that order. */
@@ -444,7 +489,7 @@ enum st ese_open(const char *dir, const struct ese_options *o, struct ese **out,
 	if (st == ST_OK)
 		st = lock_dir(g, err);
 	if (st == ST_OK)
-		st = bring_up(g, err);
+		st = bring_up_group(g, err);
 	if (st != ST_OK) {
 		stop_threads(g);
 		group_destroy(g);
@@ -458,22 +503,25 @@ enum st group_open_standby(const char *dir, const struct ese_options *o, struct 
 			   struct log_end *end, struct err *err)
 {
 	struct ese *g = group_new(dir, o);
-	struct checkpoint cp;
+	struct checkpoint *cp = calloc(1, sizeof(*cp));
 	enum st st;
 
 	*out = g;
-	if (!g)
+	if (!g || !cp) {
+		free(cp);
 		return fail(err, ST_NOMEM, "open %s", dir);
+	}
 	g->standby = true;
 	st = make_dir(dir, err);
 	if (st == ST_OK)
 		st = lock_dir(g, err);
 	if (st == ST_OK)
-		st = find_log(g, &cp, err);
+		st = find_log(g, cp, err);
 	if (st == ST_OK)
-		st = db_open_all(g, err);
+		st = find_databases(g, cp, err);
 	if (st == ST_OK && !g->fresh)
-		st = recover(g, &cp, end, err);
+		st = recover(g, cp, end, err);
+	free(cp);
 	return st;
 }
 
@@ -504,7 +552,8 @@ static enum st close_clean(struct ese *g, struct err *err)
 	enum st st = checkpoint_take(g, STATE_DIRTY, err);
 
 	for (struct ese_db *db = g->dbs; st == ST_OK && db; db = db->next)
-		st = db_mark(db, g->applied_pos, err);
+		if (db->live)
+			st = db_mark(db, STATE_CLEAN, g->applied_pos, err);
 	return st == ST_OK ? checkpoint_take(g, STATE_CLEAN, err) : st;
 }
 
@@ -530,14 +579,21 @@ void ese_stats(struct ese *g, struct ese_stats *out)
 
 	log_counts(g->log, &s.log_bytes, &s.log_syncs);
 	for (struct ese_db *db = g->dbs; db; db = db->next) {
-		struct space_counts c;
+		struct ese_db_info i;
 
-		space_count(db->space, &c);
-		s.pages_total += c.total;
-		s.pages_free += c.free;
-		s.pages_reserved += c.total - c.free - c.committed;
-		s.bodies += db->nbodies;
-		s.pins += pins_count(db->pins);
+		if (db->removed)
+			continue;
+		ese_db_info(db, &i);
+		s.databases++;
+		s.databases_failed += i.state == ESE_FAILED;
+		if (i.state != ESE_UP)
+			continue;
+		s.databases_up++;
+		s.pages_total += i.pages_total;
+		s.pages_free += i.pages_free;
+		s.pages_reserved += i.pages_reserved;
+		s.bodies += i.bodies;
+		s.pins += i.pins;
 	}
 	pthread_mutex_lock(&g->lock);
 	s.commits = g->commits;

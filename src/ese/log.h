@@ -32,7 +32,7 @@ struct node {
 	uint32_t payload_crc;
 	uint32_t len, cap; /* of payload */
 	uint64_t partition, pos;
-	struct ese_db *db; /* NULL for records of the group */
+	struct ese_db *db; /* whose record it is */
 	uint32_t db_number;
 	void (*done)(void *arg); /* COMMIT */
 	void *arg;

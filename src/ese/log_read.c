@@ -16,9 +16,9 @@ struct log_reader {
 	char *bytes;
 	size_t room;
 	uint32_t off;
-	uint64_t number;
-	bool ended;      /* the last group closed the file */
-	bool unfinished; /* that may be the end of the log */
+	uint64_t number, limit; /* limit 0: none */
+	bool ended;             /* the last group closed the file */
+	bool unfinished;        /* that may be the end of the log */
 
 	/* about the next file, once `peeked` */
 	bool peeked, has_next, next_used;
@@ -190,6 +190,11 @@ void log_read_close(struct log_reader *r)
 	free(r);
 }
 
+void log_read_limit(struct log_reader *r, uint64_t pos)
+{
+	r->limit = pos;
+}
+
 const unsigned char *log_read_signature(const struct log_reader *r)
 {
 	return r->head.signature;
@@ -264,14 +269,18 @@ static enum st next_here(struct log_reader *r, struct log_group *out, struct err
 	r->off += out->head.bytes;
 	r->number = out->head.number;
 	r->ended = out->ends_file;
+	out->format = r->head.format;
 	return ST_OK;
 }
 
 enum st log_read_group(struct log_reader *r, struct log_group *out, struct err *err)
 {
 	for (;;) {
-		enum st st = peek_next(r, err);
+		enum st st;
 
+		if (r->limit && pos_of(r->head.gen, r->off) >= r->limit)
+			return ST_EOF;
+		st = peek_next(r, err);
 		if (st != ST_OK)
 			return st;
 		if (r->ended && !r->has_next)

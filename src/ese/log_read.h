@@ -19,6 +19,7 @@ struct log_group {
 	uint64_t pos;
 	uint32_t off, mark; /* off: in the file */
 	struct span bytes;
+	uint32_t format; /* of its file */
 	bool ends_file;
 };
 
@@ -38,12 +39,14 @@ enum st log_group_next(struct log_cursor *c, struct rec *out);
 struct log_reader;
 /* Start with the first group of generation `from` (0: the oldest there is).  ST_NOTFOUND: no log file
  * at all; ST_CORRUPT: the file is missing, damaged, or of another signature (NULL: any is taken, see
- * log_read_signature); ST_BAD: a newer format. */
+ * log_read_signature); ST_BAD: another format. */
 enum st log_read_open(const char *dir, uint32_t from, const unsigned char *signature,
 		      struct log_reader **out, struct err *err);
 void log_read_close(struct log_reader *r);
 /* The log comes from elsewhere: the file behind one that is closed may not be there yet, which is its end then. */
 void log_read_unfinished(struct log_reader *r);
+/* The log counts as ended at `pos` (between two groups): nothing from there on is looked at. */
+void log_read_limit(struct log_reader *r, uint64_t pos);
 const unsigned char *log_read_signature(const struct log_reader *r);
 /* The next group; what it points to is valid until the next call.  ST_EOF: the end of the log (which
  * may be a torn group).  ST_CORRUPT: synced bytes are damaged or a file is missing. */

@@ -154,6 +154,7 @@ enum st look_open(const char *name, const char *edb, const char *stm, struct ese
 	if (!db)
 		return fail(err, ST_NOMEM, "open database %s", name);
 	db->fd = db->read_fd = -1;
+	db->state = ESE_UP;
 	snprintf(db->name, sizeof(db->name), "%s", name);
 	pthread_mutex_init(&db->lock, NULL);
 	if (access(edb, F_OK) < 0)
@@ -219,7 +220,7 @@ enum st look_head(struct ese_db *db, struct look_head *out, struct err *err)
 	memcpy(h.signature, r.signature, sizeof(h.signature));
 	h.id = db->id = r.id;
 	h.created = r.created;
-	h.clean_pos = r.state == STATE_CLEAN ? r.clean_pos : 0;
+	h.clean_pos = r.state == STATE_CLEAN ? r.pos : 0;
 	h.applied = a.pos;
 	h.ids = a.ids;
 	h.bodies = a.bodies;

@@ -244,6 +244,11 @@ static void change(struct pdb_batch *b, struct span key, struct span value, bool
 	buf_span(&b->changes, value);
 }
 
+void pdb_batch_clear(struct pdb_batch *b)
+{
+	buf_clear(&b->changes);
+}
+
 void pdb_put(struct pdb_batch *b, struct span key, struct span value)
 {
 	change(b, key, value, false);
@@ -305,4 +310,12 @@ enum st pdb_snapshot(struct pdb *p, const char *dir, struct err *err)
 		rocksdb_checkpoint_create(c, dir, 0, &message);
 	rocksdb_checkpoint_object_destroy(c);
 	return message ? pdb_failed(message, dir, err) : ST_OK;
+}
+
+uint64_t pdb_size(struct pdb *p)
+{
+	uint64_t bytes = 0;
+
+	rocksdb_property_int(p->db, "rocksdb.live-sst-files-size", &bytes);
+	return bytes;
 }

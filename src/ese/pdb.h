@@ -44,6 +44,7 @@ struct pdb_batch *pdb_batch_new(void); /* NULL: out of memory */
 void pdb_batch_free(struct pdb_batch *b);
 void pdb_put(struct pdb_batch *b, struct span key, struct span value);
 void pdb_delete(struct pdb_batch *b, struct span key);
+void pdb_batch_clear(struct pdb_batch *b);
 /* Apply and empty the batch; all of it is visible at once, none of it durable.  Waits when both tables are full.  After a
  * failure nothing more is taken. */
 enum st pdb_write(struct pdb *p, struct pdb_batch *b, struct err *err);
@@ -54,6 +55,9 @@ enum st pdb_flush(struct pdb *p, struct err *err);
  * durable when it returns.  `dir` must not exist, its parent must; on failure nothing of that name is there.  Any thread, while
  * others read and write. */
 enum st pdb_snapshot(struct pdb *p, const char *dir, struct err *err);
+
+/* Bytes of the row files, as RocksDB counts them; does not read the disk. */
+uint64_t pdb_size(struct pdb *p);
 
 struct pdb_iter;
 /* Rows with from <= key < to in key order, on a snapshot; both are copied.  An empty `from` is the first row, an empty `to`

@@ -20,8 +20,11 @@ static enum st get_row(struct ese_db *db, uint64_t id, struct row_body *row, voi
 {
 	struct row_key key = row_key_body(id);
 	struct span v;
-	enum st st = pdb_get(db->rows, row_key_span(&key), &v, hold, err);
+	enum st st;
 
+	if (!db_is_up(db))
+		return db_gone(db, err);
+	st = pdb_get(db->rows, row_key_span(&key), &v, hold, err);
 	if (st == ST_NOTFOUND)
 		return fail(err, st, "no body %llu in %s", (unsigned long long)id, db->name);
 	if (st == ST_OK && row_body_get(v, row) != ST_OK) {
@@ -174,6 +177,78 @@ static enum st read_range(struct ese_db *db, uint64_t id, const struct row_body 
 	}
 	free(pages);
 	return st;
+}
+
+/* ---- rows ---- */
+
+enum st ese_get(struct ese_db *db, struct span key, struct ese_value *out, struct err *err)
+{
+	if (!db_is_up(db))
+		return db_gone(db, err);
+	return pdb_get(db->rows, key, &out->bytes, &out->hold, err);
+}
+
+void ese_value_free(struct ese_value *v)
+{
+	pdb_release(v->hold);
+	*v = (struct ese_value){ 0 };
+}
+
+struct ese_iter {
+	struct ese_db *db;
+	struct pdb_iter *rows;
+};
+
+enum st ese_iter_new(struct ese_db *db, struct span from, struct span to, struct ese_iter **out,
+		     struct err *err)
+{
+	struct ese_iter *it = calloc(1, sizeof(*it));
+	enum st st;
+
+	if (!it)
+		return fail(err, ST_NOMEM, "list rows");
+	it->db = db;
+	st = db_enter(db, err);
+	if (st == ST_OK) {
+		st = pdb_iter_new(db->rows, from, to, &it->rows, err);
+		if (st != ST_OK)
+			db_leave(db);
+	}
+	if (st != ST_OK) {
+		free(it);
+		return st;
+	}
+	*out = it;
+	return ST_OK;
+}
+
+enum st ese_iter_next(struct ese_iter *it, struct span *key, struct span *value, struct err *err)
+{
+	return pdb_iter_next(it->rows, key, value, err);
+}
+
+void ese_iter_free(struct ese_iter *it)
+{
+	if (!it)
+		return;
+	pdb_iter_free(it->rows);
+	db_leave(it->db);
+	free(it);
+}
+
+/* ---- pins ---- */
+
+uint64_t ese_pin(struct ese_db *db)
+{
+	return db_enter(db, NULL) == ST_OK ? pins_take(db->pins) : 0;
+}
+
+void ese_unpin(struct ese_db *db, uint64_t pin)
+{
+	if (pin == 0)
+		return;
+	pins_drop(db->pins, pin);
+	db_leave(db);
 }
 
 enum st ese_body_read(struct ese_db *db, uint64_t id, uint64_t offset, void *out, size_t len,

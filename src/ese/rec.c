@@ -3,6 +3,7 @@
 
 #include "base/crc32c.h"
 #include "ese/ese.h"
+#include "ese/format.h"
 
 void rec_head_put(char *at, const struct rec *r, uint32_t payload_crc, uint32_t mark)
 {
@@ -29,7 +30,7 @@ enum st rec_get(struct span bytes, uint64_t pos, uint32_t mark, struct rec *out)
 		return ST_CORRUPT;
 	len = le32_get(at + 8);
 	kind = le16_get(at + 12);
-	if (kind < REC_GROUP || kind > REC_FREE || le16_get(at + 14) != 0)
+	if (kind < REC_GROUP || kind > REC_DETACH || le16_get(at + 14) != 0)
 		return ST_CORRUPT;
 	if (len > bytes.len - REC_HEAD || rec_size(len) > bytes.len)
 		return ST_CORRUPT;
@@ -78,13 +79,43 @@ enum st rec_body_get(struct span payload, struct rec_body *out)
 	return ST_OK;
 }
 
-enum st rec_attach_get(struct span payload, struct rec_attach *out)
+void rec_attach_put(char *payload, const struct rec_attach *a)
 {
-	if (payload.len <= 8 || payload.len > 8 + 255)
+	le64_put(payload, a->id);
+	le64_put(payload + 8, a->created);
+	le32_put(payload + 16, a->how);
+	le32_put(payload + 20, 0);
+}
+
+enum st rec_attach_get(struct span payload, uint32_t format, struct rec_attach *out)
+{
+	size_t head = format == ESE_FORMAT_OLD ? 8 : REC_ATTACH_HEAD;
+
+	if (payload.len <= head || payload.len > head + ESE_NAME_MAX)
+		return ST_CORRUPT;
+	*out = (struct rec_attach){ .id = le64_get(payload.at), .name = span_skip(payload, head) };
+	if (format == ESE_FORMAT_OLD)
+		return ST_OK;
+	out->created = le64_get(payload.at + 8);
+	out->how = le32_get(payload.at + 16);
+	return out->how >= ATTACH_CREATED && out->how <= ATTACH_TAKEN ? ST_OK : ST_CORRUPT;
+}
+
+void rec_detach_put(char *payload, const struct rec_detach *d)
+{
+	le64_put(payload, d->id);
+	le32_put(payload + 8, d->why);
+	le32_put(payload + 12, 0);
+}
+
+enum st rec_detach_get(struct span payload, struct rec_detach *out)
+{
+	if (payload.len <= REC_DETACH_HEAD || payload.len > REC_DETACH_HEAD + ESE_NAME_MAX)
 		return ST_CORRUPT;
 	out->id = le64_get(payload.at);
-	out->name = span_skip(payload, 8);
-	return ST_OK;
+	out->why = le32_get(payload.at + 8);
+	out->name = span_skip(payload, REC_DETACH_HEAD);
+	return out->why >= DETACH_DOWN && out->why <= DETACH_GIVEN ? ST_OK : ST_CORRUPT;
 }
 
 enum st rec_free_get(struct span payload, uint64_t *id_out)

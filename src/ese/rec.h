@@ -26,6 +26,7 @@ enum rec_kind {
 	REC_BODY,
 	REC_COMMIT,
 	REC_FREE,
+	REC_DETACH,
 };
 
 /* A position: generation in the high half, offset in the low half. */
@@ -74,11 +75,35 @@ struct rec_body {
 };
 enum st rec_body_get(struct span payload, struct rec_body *out);
 
+enum attach_how {
+	ATTACH_UNKNOWN, /* format 1 does not say */
+	ATTACH_CREATED,
+	ATTACH_OPENED,
+	ATTACH_TAKEN, /* from another group */
+};
 struct rec_attach {
-	uint64_t id;
+	uint64_t id, created;
+	enum attach_how how;
 	struct span name;
 };
-enum st rec_attach_get(struct span payload, struct rec_attach *out);
+#define REC_ATTACH_HEAD 24u
+void rec_attach_put(char *payload, const struct rec_attach *a); /* HEAD bytes; the name follows */
+/* `format`: of the log file that the record stands in. */
+enum st rec_attach_get(struct span payload, uint32_t format, struct rec_attach *out);
+
+enum detach_why {
+	DETACH_DOWN = 1, /* dismounted */
+	DETACH_REMOVED,  /* for good */
+	DETACH_GIVEN,    /* to another group */
+};
+struct rec_detach {
+	uint64_t id;
+	enum detach_why why;
+	struct span name;
+};
+#define REC_DETACH_HEAD 16u
+void rec_detach_put(char *payload, const struct rec_detach *d);
+enum st rec_detach_get(struct span payload, struct rec_detach *out);
 enum st rec_free_get(struct span payload, uint64_t *id_out);
 enum st rec_end_get(struct span payload, uint32_t *next_gen_out);
 

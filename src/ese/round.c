@@ -55,6 +55,7 @@ struct round *round_new(struct ese_db *db)
 	return r;
 }
 
+/* What the records of this round changed is in the rows, or is given up. */
 static void forget(struct round *r)
 {
 	while (r->all) {
@@ -68,6 +69,12 @@ static void forget(struct round *r)
 	r->niov = 0;
 	r->nleft = 0;
 	r->dirty = false;
+}
+
+void round_drop_all(struct round *r)
+{
+	pdb_batch_clear(r->batch);
+	forget(r);
 }
 
 void round_free(struct round *r)
@@ -163,7 +170,7 @@ static enum st touch(struct round *r, uint64_t id, struct touched **out, struct 
 		return fail(err, ST_NOMEM, "apply a body");
 	t->id = id;
 	/* Most bodies are new: their first batch holds them in memory, and no row has to be looked for. */
-	if (r->db->g->replaying || !body_is_new(r->db, id))
+	if (r->db->replaying || !body_is_new(r->db, id))
 		st = read_row(r, t, err);
 	if (st != ST_OK) {
 		pdb_release(t->hold);

@@ -16,6 +16,8 @@ void round_free(struct round *r);           /* NULL is fine */
 enum st round_body(struct round *r, const struct rec_body *b, struct err *err);
 enum st round_commit(struct round *r, const struct rec *rec, struct err *err);
 enum st round_drop(struct round *r, uint64_t body_id, struct err *err); /* a FREE record */
+/* Forget what was added: the database is closed. */
+void round_drop_all(struct round *r);
 /* The next round_end writes the applied position even if nothing was added. */
 void round_mark(struct round *r);
 /* Nothing added: nothing done. */

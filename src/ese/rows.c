@@ -2,10 +2,10 @@
 #include "ese/rows.h"
 
 #include "ese/ese.h"
+#include "ese/format.h"
 #include "ese/rec.h"
 
 #define ROW_MAGIC  0x4244524du /* "MRDB" */
-#define ROW_FORMAT 1u
 #define BODY_FIXED 24u
 
 enum { KEY_HEADER, KEY_APPLIED, KEY_SPACE, KEY_BODY, KEY_CRC, KEY_ORPHAN };
@@ -74,29 +74,31 @@ bool row_key_id(struct span key, uint64_t *out)
 void row_header_put(char out[ROW_HEADER_BYTES], const struct row_header *h)
 {
 	le32_put(out, ROW_MAGIC);
-	le32_put(out + 4, ROW_FORMAT);
+	le32_put(out + 4, ESE_FORMAT);
 	memcpy(out + 8, h->signature, LOG_SIGNATURE);
 	le64_put(out + 24, h->id);
 	le64_put(out + 32, h->created);
 	le32_put(out + 40, h->state);
 	le32_put(out + 44, 0);
-	le64_put(out + 48, h->clean_pos);
+	le64_put(out + 48, h->pos);
 }
 
 enum st row_header_get(struct span v, struct row_header *out, const char *name, struct err *err)
 {
+	enum st st;
+
 	if (v.len < 8 || le32_get(v.at) != ROW_MAGIC)
 		return fail(err, ST_CORRUPT, "database %s: its header row is damaged", name);
-	if (le32_get(v.at + 4) > ROW_FORMAT)
-		return fail(err, ST_BAD, "database %s: format %u is newer than this program's %u",
-			    name, le32_get(v.at + 4), ROW_FORMAT);
+	st = format_check(le32_get(v.at + 4), name, err);
+	if (st != ST_OK)
+		return st;
 	if (v.len != ROW_HEADER_BYTES)
 		return fail(err, ST_CORRUPT, "database %s: its header row is damaged", name);
 	memcpy(out->signature, v.at + 8, LOG_SIGNATURE);
 	out->id = le64_get(v.at + 24);
 	out->created = le64_get(v.at + 32);
 	out->state = le32_get(v.at + 40);
-	out->clean_pos = le64_get(v.at + 48);
+	out->pos = le64_get(v.at + 48);
 	return ST_OK;
 }
 

@@ -33,7 +33,8 @@ bool row_key_id(struct span key, uint64_t *out);
 
 struct row_header {
 	unsigned char signature[LOG_SIGNATURE];
-	uint64_t id, created, clean_pos;
+	uint64_t id, created;
+	uint64_t pos; /* dirty: where it was opened; clean: where it was closed */
 	uint32_t state;
 };
 #define ROW_HEADER_BYTES 56u

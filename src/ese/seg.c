@@ -2,6 +2,7 @@
 #include "ese/seg.h"
 
 #include "base/crc32c.h"
+#include "ese/format.h"
 #include "ese/io.h"
 #include "base/byteorder.h"
 
@@ -21,7 +22,7 @@ void seg_head_put(char page[SEG_HEAD], const struct seg_head *h)
 {
 	memset(page, 0, SEG_HEAD);
 	le32_put(page + 4, SEG_MAGIC);
-	le32_put(page + 8, SEG_FORMAT);
+	le32_put(page + 8, ESE_FORMAT);
 	le32_put(page + 12, h->size);
 	memcpy(page + 16, h->signature, LOG_SIGNATURE);
 	le32_put(page + 32, h->gen);
@@ -34,11 +35,14 @@ void seg_head_put(char page[SEG_HEAD], const struct seg_head *h)
 enum st seg_head_get(const char page[SEG_HEAD], struct seg_head *out, const char *name,
 		     struct err *err)
 {
+	enum st st;
+
 	if (le32_get(page) != crc32c(0, page + 4, SEG_HEAD - 4) || le32_get(page + 4) != SEG_MAGIC)
 		return fail(err, ST_CORRUPT, "log file %s: the header is damaged", name);
-	if (le32_get(page + 8) > SEG_FORMAT)
-		return fail(err, ST_BAD, "log file %s: format %u is newer than this program's %u",
-			    name, le32_get(page + 8), SEG_FORMAT);
+	st = format_check(le32_get(page + 8), name, err);
+	if (st != ST_OK)
+		return st;
+	out->format = le32_get(page + 8);
 	out->size = le32_get(page + 12);
 	memcpy(out->signature, page + 16, LOG_SIGNATURE);
 	out->gen = le32_get(page + 32);

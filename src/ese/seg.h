@@ -11,7 +11,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SEG_FORMAT    1u
 #define SEG_HEAD      4096u
 #define SEG_SIZE_MIN  (16u * 4096)
 #define SEG_SIZE_MAX  (1024u * 1024 * 1024)
@@ -21,10 +20,11 @@
 struct seg_head {
 	unsigned char signature[LOG_SIGNATURE];
 	uint32_t gen, size, prev_end;
+	uint32_t format; /* as read; ours is written */
 	uint64_t created, prev_created;
 };
 void seg_head_put(char page[SEG_HEAD], const struct seg_head *h);
-/* ST_CORRUPT: no valid header; ST_BAD: a newer format.  `name` is for the sentence. */
+/* ST_CORRUPT: no valid header; ST_BAD: another format.  `name` is for the sentence. */
 enum st seg_head_get(const char page[SEG_HEAD], struct seg_head *out, const char *name,
 		     struct err *err);
 
