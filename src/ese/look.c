@@ -194,13 +194,21 @@ static enum st get(struct ese_db *db, struct row_key key, const char *what, stru
 	return st;
 }
 
+uint64_t look_pages(const struct ese_db *db)
+{
+	struct stat info;
+
+	return db->read_fd >= 0 && fstat(db->read_fd, &info) == 0
+		       ? (uint64_t)info.st_size / ESE_PAGE
+		       : 0;
+}
+
 enum st look_head(struct ese_db *db, struct look_head *out, struct err *err)
 {
 	struct look_head h = { 0 };
 	struct row_applied a;
 	struct row_header r;
 	struct ese_value v;
-	struct stat info;
 	enum st st = get(db, row_key_header(), "header", &v, err);
 
 	if (st != ST_OK)
@@ -215,8 +223,6 @@ enum st look_head(struct ese_db *db, struct look_head *out, struct err *err)
 	ese_value_free(&v);
 	if (st != ST_OK)
 		return fail(err, st, "database %s: its applied row is damaged", db->name);
-	if (db->read_fd >= 0 && fstat(db->read_fd, &info) < 0)
-		return fail_errno(err, "%s.stm", db->name);
 	memcpy(h.signature, r.signature, sizeof(h.signature));
 	h.id = db->id = r.id;
 	h.created = r.created;
@@ -224,7 +230,7 @@ enum st look_head(struct ese_db *db, struct look_head *out, struct err *err)
 	h.applied = a.pos;
 	h.ids = a.ids;
 	h.bodies = a.bodies;
-	h.pages = db->read_fd >= 0 ? (uint64_t)info.st_size / ESE_PAGE : 0;
+	h.pages = look_pages(db);
 	*out = h;
 	return ST_OK;
 }

@@ -43,6 +43,7 @@ struct look_head {
 	uint64_t ids, bodies;            /* body ids used so far, bodies now */
 	uint64_t pages;                  /* whole pages of the .stm */
 };
+uint64_t look_pages(const struct ese_db *db);
 /* Rows 00 and 01.  ST_CORRUPT, ST_IO; ST_BAD: a newer format. */
 enum st look_head(struct ese_db *db, struct look_head *out, struct err *err);
 
