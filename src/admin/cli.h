@@ -50,6 +50,10 @@ int cli_print(struct buf *text);
 /* What `domain add` does, for a name that is not among the words. */
 int cli_add_domain(struct cli *c, const char *name);
 
+/* Check what is open and tell; the exit status of ese check. */
+struct offline;
+int cli_check(struct cli *c, struct offline *o, bool quick, bool no_logs);
+
 int cmd_init(struct cli *c);
 int cmd_status(struct cli *c);
 int cmd_ipc(struct cli *c);
@@ -70,6 +74,7 @@ int cmd_domain_remove(struct cli *c);
 int cmd_alias_add(struct cli *c);
 int cmd_alias_list(struct cli *c);
 int cmd_alias_remove(struct cli *c);
+int cmd_check(struct cli *c);
 int cmd_deleted_list(struct cli *c);
 int cmd_deleted_restore(struct cli *c);
 int cmd_deleted_purge(struct cli *c);

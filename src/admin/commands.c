@@ -174,5 +174,13 @@ const struct cli_command cli_commands[] = {
 	  "Remove the mailbox of a user who was removed for good, before its time.",
 	  cmd_mailbox_purge,
 	  { { "yes", NULL, "really: nothing brings it back" } } },
+	{ "ese check",
+	  "[PATH]",
+	  0,
+	  1,
+	  "Check every log file, database, page and message of a stopped home, or of a group or backup at PATH. Ends with 0: "
+	  "clean, 1: damage was found, 2: it could not be checked.",
+	  cmd_check,
+	  { { "quick", NULL, "leave the pages of message bodies out" } } },
 };
 const size_t cli_ncommands = sizeof cli_commands / sizeof cli_commands[0];

@@ -82,6 +82,7 @@ static void join_owners(struct check_directory *d)
 			last->has_user |= d->owners[i].has_user;
 			last->has_row |= d->owners[i].has_row;
 			last->purged |= d->owners[i].purged;
+			last->kept |= d->owners[i].kept;
 		} else {
 			d->owners[n++] = d->owners[i];
 		}
@@ -95,13 +96,13 @@ static enum st directory_row(struct store_check *c, struct check_directory *d, c
 	struct finding f = { .kind = FOUND_DIR_ROW, .database = database };
 	char kind = key.len > 1 ? key.at[1] : 0;
 	struct span name = span_skip(key, 2);
+	bool of_mailbox = kind == DIR_MAILBOX || kind == DIR_PURGE || kind == DIR_REMOVED;
 	struct plist l;
 
 	c->rows++;
-	if (plist_open(&l, value.at, value.len, NULL) != ST_OK ||
-	    ((kind == DIR_MAILBOX || kind == DIR_PURGE) && name.len != 8) ||
+	if (plist_open(&l, value.at, value.len, NULL) != ST_OK || (of_mailbox && name.len != 8) ||
 	    (kind == DIR_USER && !span_eq(plist_span(&l, PR_USER), name))) {
-		if (kind == DIR_MAILBOX || kind == DIR_PURGE)
+		if (of_mailbox)
 			check_tell(c, &f, "the directory's row of mailbox %llu is damaged",
 				   (unsigned long long)key_tail_u64(key));
 		else
@@ -114,10 +115,11 @@ static enum st directory_row(struct store_check *c, struct check_directory *d, c
 				 &(struct check_owner){ .mailbox = plist_u64(&l, PR_MAILBOX_ID, 0),
 							.has_user = true },
 				 err);
-	if (kind == DIR_MAILBOX || kind == DIR_PURGE)
+	if (of_mailbox)
 		return add_owner(d,
 				 &(struct check_owner){ .mailbox = key_tail_u64(key),
 							.has_row = kind == DIR_MAILBOX,
+							.kept = kind == DIR_REMOVED,
 							.purged = kind == DIR_PURGE },
 				 err);
 	return ST_OK;
@@ -160,7 +162,7 @@ static void judge_owners(struct store_check *c, const struct check_directory *d)
 		if (o->has_user && !o->has_row)
 			check_tell(c, &f, "user %s: mailbox %llu does not name its user", name,
 				   (unsigned long long)o->mailbox);
-		if (o->has_row && !o->has_user && !o->purged)
+		if (o->has_row && !o->has_user && !o->purged && !o->kept)
 			check_tell(c, &f, "mailbox %llu names a user who is not there",
 				   (unsigned long long)o->mailbox);
 	}

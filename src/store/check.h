@@ -34,7 +34,9 @@ enum st store_check(struct store_check *c, struct err *err);
 /* What the directory rows of all databases say. */
 struct check_owner {
 	uint64_t mailbox;
-	bool has_user, has_row, purged;
+	bool has_user, has_row;
+	bool kept;   /* its user was removed, it can come back */
+	bool purged; /* it is being deleted */
 };
 struct check_directory {
 	struct check_owner *owners; /* ascending by mailbox */

@@ -28,7 +28,8 @@ struct box {
 	size_t n, cap;
 	uint32_t *uids;
 	size_t nuids, uids_cap;
-	bool gaps; /* anywhere in the database */
+	struct kept_figures kept; /* counted, until they are compared */
+	bool dying;               /* its rows are being deleted: they need not fit to each other */
 };
 
 /* ---- telling ---- */
@@ -173,6 +174,8 @@ static enum st take_entry(struct box *b, struct span key, struct span rest, stru
 /* UIDs below `uid` (0: all) have had their turn: those that were not matched have lost their second row. */
 static void pass_over(struct box *b, struct tally *t, uint32_t uid)
 {
+	if (b->dying)
+		return;
 	for (; t->next < t->end && (!uid || b->uids[t->next] < uid); t->next++)
 		tell_message(b, FOUND_MESSAGE_HALF, t->folder, b->uids[t->next], NULL,
 			     "the row with its content is missing");
@@ -232,10 +235,42 @@ static void take_vanished(struct box *b, struct span rest, struct span value)
 	uset_free(&uids);
 }
 
-/* Rows that came into use later: whatever names a body holds a link to it. */
+/* A deleted message that is kept. */
+static void take_kept(struct box *b, struct span key, struct span rest, struct span value)
+{
+	struct offline_message m;
+	uint64_t mailbox;
+
+	if (!offline_links_body(key, value, &mailbox, &m)) {
+		tell_row(b, BOX_KEPT, rest);
+		return;
+	}
+	b->kept.count++;
+	b->kept.bytes += m.entry.size;
+	link_body(b, &m);
+}
+
+static void take_kept_figures(struct box *b, struct span rest, struct span value)
+{
+	struct finding f = about(b, FOUND_FOLDER_FIGURES, NULL);
+	struct kept_figures g;
+
+	if (rest.len != 0 || kept_figures_read(value, &g, NULL) != ST_OK) {
+		tell_row(b, BOX_KEPT_FIGURES, rest);
+		return;
+	}
+	if (g.count != b->kept.count || g.bytes != b->kept.bytes)
+		check_tell(
+			b->c, &f,
+			"mailbox of %s says that %llu deleted messages of %llu bytes are kept; there are "
+			"%llu of %llu",
+			b->user, (unsigned long long)g.count, (unsigned long long)g.bytes,
+			(unsigned long long)b->kept.count, (unsigned long long)b->kept.bytes);
+	b->kept = (struct kept_figures){ 0 };
+}
+
 static void take_other(struct box *b, unsigned kind, struct span rest, struct span value)
 {
-	struct check_body *body;
 	struct plist l;
 	bool ok = plist_open(&l, value.at, value.len, NULL) == ST_OK;
 
@@ -254,10 +289,7 @@ static void take_other(struct box *b, unsigned kind, struct span rest, struct sp
 		ok = ok && rest.len == GUID_BYTES;
 		break;
 	default:
-		body = ok ? check_body(b->db, plist_u64(&l, PR_BODY_ID, 0)) : NULL;
-		if (body)
-			body->links++;
-		return;
+		ok = false;
 	}
 	if (!ok)
 		tell_row(b, kind, rest);
@@ -332,14 +364,28 @@ static void judge_mailbox(struct box *b)
 			   (unsigned long long)t->mailbox);
 }
 
-static enum st finish(struct box *b, struct err *err)
+static void forget(struct box *b)
+{
+	offline_tree_free(&b->tree);
+	b->n = b->nuids = 0;
+	b->kept = (struct kept_figures){ 0 };
+	b->open = false;
+}
+
+static void finish(struct box *b)
 {
 	struct tally none = { 0 }, *t;
-	enum st st = ST_OK;
 
 	if (!b->open)
-		return ST_OK;
-	b->open = false;
+		return;
+	b->c->mailboxes++;
+	b->c->folders += b->tree.n;
+	if (b->dying) {
+		forget(b);
+		return;
+	}
+	if (b->kept.count)
+		take_kept_figures(b, SPAN_NONE, SPAN_NONE);
 	for (size_t i = 0; i < b->n; i++) {
 		struct finding f = about(b, FOUND_FOLDER_LOST, NULL);
 
@@ -349,7 +395,7 @@ static enum st finish(struct box *b, struct err *err)
 				   "%u messages of %s are in folder number %u, which is lost",
 				   b->tallies[i].count, b->user, b->tallies[i].folder);
 	}
-	for (size_t i = 0; st == ST_OK && i < b->tree.n; i++) {
+	for (size_t i = 0; i < b->tree.n; i++) {
 		t = NULL;
 		for (size_t k = 0; k < b->n && !t; k++)
 			t = b->tallies[k].folder == b->tree.folders[i].number ? &b->tallies[k]
@@ -358,24 +404,23 @@ static enum st finish(struct box *b, struct err *err)
 		judge_place(b, &b->tree.folders[i]);
 	}
 	judge_mailbox(b);
-	b->c->mailboxes++;
-	b->c->folders += b->tree.n;
-	offline_tree_free(&b->tree);
-	b->n = b->nuids = 0;
-	(void)err;
-	return st;
+	forget(b);
 }
 
 static enum st begin(struct box *b, uint64_t mailbox, struct err *err)
 {
-	enum st st = finish(b, err);
+	enum st st;
 
-	if (st == ST_OK)
-		st = offline_tree_load(b->db->db, mailbox, &b->tree, err);
+	finish(b);
+	st = offline_tree_load(b->db->db, mailbox, &b->tree, err);
 	if (st != ST_OK)
 		return st;
 	offline_owner_name(b->c->o, mailbox, b->user);
 	b->open = true;
+	b->dying = false;
+	for (size_t i = 0; i < b->dir->n; i++)
+		if (b->dir->owners[i].mailbox == mailbox)
+			b->dying = b->dir->owners[i].purged;
 	return ST_OK;
 }
 
@@ -406,6 +451,12 @@ static enum st take_row(struct box *b, struct span key, struct span value, struc
 		return take_item(b, rest, value, err);
 	case BOX_VANISHED:
 		take_vanished(b, rest, value);
+		return ST_OK;
+	case BOX_KEPT:
+		take_kept(b, key, rest, value);
+		return ST_OK;
+	case BOX_KEPT_FIGURES:
+		take_kept_figures(b, rest, value);
 		return ST_OK;
 	default:
 		take_other(b, kind, rest, value);
@@ -474,9 +525,10 @@ enum st check_mail(struct store_check *c, struct check_db *db, const struct chec
 	}
 	look_rows_free(rows);
 	if (st == ST_EOF)
-		st = finish(&b, err);
+		finish(&b);
 	else if (err && !err->text[0])
 		*err = why;
+	st = st == ST_EOF ? ST_OK : st;
 	offline_tree_free(&b.tree);
 	free(b.tallies);
 	free(b.uids);
