@@ -24,7 +24,7 @@ struct walk {
 	uint32_t off;           /* in cur: behind its last whole group */
 	uint64_t number;        /* of the last group; 0: none */
 	bool torn;              /* a GROUP record stands at off, but the group is not whole */
-	uint32_t left_out;      /* generation of the last file that was told and left out */
+	uint32_t left_out;      /* generation behind cur's: that file was told and left out */
 };
 
 static void tell(struct walk *k, enum finding_kind kind, uint64_t pos, const char *text)
@@ -244,13 +244,19 @@ static void begin(struct walk *k, const struct file *f)
 		k->w->first = pos_of(f->head.gen, SEG_HEAD);
 }
 
+static void leave_out(struct walk *k, uint32_t gen)
+{
+	if (k->cur.bytes && gen == k->cur.head.gen + 1)
+		k->left_out = gen;
+}
+
 static enum st take_file(struct walk *k, uint32_t gen, struct err *err)
 {
 	struct file f;
 	enum st st = load(k, gen, &f, err);
 
 	if (st == ST_CORRUPT)
-		k->left_out = gen;
+		leave_out(k, gen);
 	if (st != ST_OK)
 		return st == ST_CORRUPT ? ST_OK : st;
 	if (!k->have) {
@@ -260,7 +266,7 @@ static enum st take_file(struct walk *k, uint32_t gen, struct err *err)
 		k->have = true;
 	}
 	if (!belongs(k, &f, gen)) {
-		k->left_out = gen;
+		leave_out(k, gen);
 		free(f.bytes);
 		return ST_OK;
 	}
