@@ -47,7 +47,7 @@ struct ese_options {
 	uint64_t ship_keep_bytes; /* log kept for those who ship it (shipping.h) at most (1 GiB) */
 	bool circular;            /* a group made by this opening begins with circular logging */
 	uint32_t direct_bytes;    /* with it, larger bodies do not go through the log (32 KiB) */
-	size_t write_buffer_bytes; /* one of the two tables of rows in memory, per database (16 MiB) */
+	size_t write_buffer_bytes; /* half of the memory for rows not yet in files, per database (16 MiB) */
 	bool keep_logs; /* checkpoints do not give log files away (roll-forward needs them) */
 	int log_sync;   /* how a group becomes durable: 0 O_DIRECT and O_DSYNC where the file system
 				      * allows it, else 1; 1 RWF_DSYNC; 2 fdatasync */

@@ -201,7 +201,7 @@ static void set_defaults(struct ese_options *o)
 	if (!o->segment_bytes)
 		o->segment_bytes = 5u * 1024 * 1024;
 	if (!o->checkpoint_bytes)
-		o->checkpoint_bytes = 20u * 1024 * 1024;
+		o->checkpoint_bytes = 64u * 1024 * 1024;
 	if (!o->queue_bytes)
 		o->queue_bytes = 4u * 1024 * 1024;
 	if (!o->direct_bytes)

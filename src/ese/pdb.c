@@ -48,10 +48,15 @@ static void set_options(struct pdb *p, bool create, const struct pdb_conf *c)
 	rocksdb_options_set_block_based_table_factory(o, p->table);
 	rocksdb_options_set_create_if_missing(o, create);
 	rocksdb_options_set_error_if_exists(o, create);
-	/* Its tables in memory stay empty: rows come in as files. */
-	rocksdb_options_set_write_buffer_size(o, 1u << 20);
+	/* It gets rows by the table and flushes when it is told, never in between. */
+	rocksdb_options_set_write_buffer_size(o, 1u << 30);
 	rocksdb_options_set_max_open_files(o, c->files_max);
 	rocksdb_options_set_max_background_jobs(o, 2);
+	/* Each file spans all mailboxes, so merging some rewrites the whole next level: wait for as much as that holds. */
+	rocksdb_options_set_level0_file_num_compaction_trigger(o, 8);
+	rocksdb_options_set_level0_slowdown_writes_trigger(o, 24);
+	rocksdb_options_set_level0_stop_writes_trigger(o, 36);
+	rocksdb_options_set_max_bytes_for_level_base(o, 64u * 1024 * 1024);
 	rocksdb_options_set_compression(o, rocksdb_lz4_compression);
 	rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
 	rocksdb_options_set_max_manifest_file_size(o, 4u * 1024 * 1024);
@@ -81,12 +86,15 @@ static enum st open_once(const char *path, enum how how, const struct pdb_conf *
 	pthread_mutex_init(&p->look, NULL);
 	pthread_cond_init(&p->freeze, NULL);
 	pthread_cond_init(&p->frozen, NULL);
-	p->limit = c->buffer_bytes > TABLE_LEAST ? c->buffer_bytes : TABLE_LEAST;
+	/* What is on its way into RocksDB is there three times for a moment. */
+	p->limit = c->buffer_bytes / 2 > TABLE_LEAST ? c->buffer_bytes / 2 : TABLE_LEAST;
 	p->path = strdup(path);
 	set_options(p, how == CREATE, c);
 	p->read = rocksdb_readoptions_create();
 	p->write = rocksdb_writeoptions_create();
 	rocksdb_writeoptions_disable_WAL(p->write, 1);
+	p->flush = rocksdb_flushoptions_create();
+	rocksdb_flushoptions_set_wait(p->flush, 1);
 	p->db = how == LOOK ? rocksdb_open_for_read_only(p->options, path, 0, &message)
 			    : rocksdb_open(p->options, path, &message);
 	if (message) {
@@ -129,6 +137,7 @@ void pdb_close(struct pdb *p)
 	flush_stop(p);
 	if (p->db)
 		rocksdb_close(p->db);
+	rocksdb_flushoptions_destroy(p->flush);
 	rocksdb_writeoptions_destroy(p->write);
 	rocksdb_readoptions_destroy(p->read);
 	rocksdb_options_destroy(p->options);

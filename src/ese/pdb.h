@@ -1,7 +1,7 @@
 /* pdb.h - a property database: ordered rows in a RocksDB folder, without its own log.
  *
  * Rows that are written stay in memory, in two tables at most (memtable.h): one that takes them and one that is on
- * its way into RocksDB as a file, whole (pdb_flush.c).  Reads look into both before RocksDB.
+ * its way into RocksDB as one batch and one file (pdb_flush.c).  Reads look into both before RocksDB.
  *
  * Reads from any thread; batches and flushes from the engine's threads; one thread of its own writes the files.  One
  * column family: its C API flushes them one by one, which would tear several apart in a crash.  What RocksDB holds after a crash is what
@@ -17,7 +17,7 @@ struct pdb_batch;
 
 struct pdb_conf {
 	size_t cache_bytes;  /* block cache */
-	size_t buffer_bytes; /* one table in memory (1 MiB at least); there are two, a little more while iterators hold old ones */
+	size_t buffer_bytes; /* memory for rows is twice this at most, a little more while iterators hold old tables; 2 MiB at least */
 	int files_max;       /* open files */
 };
 

@@ -1,15 +1,13 @@
-/* pdb_flush.c - from memory into RocksDB: a frozen table becomes one sorted file that is put in whole.
+/* pdb_flush.c - from memory into RocksDB: a frozen table becomes one batch, and that one file.
  *
  * The happy path: a table is full, or pdb_flush wants it; it is frozen and an empty one takes its place; this
- * thread writes its rows in order into a file of RocksDB's form, syncs it, and has RocksDB take it in, which is one synced
- * record in its MANIFEST.  The applied row is in the file with everything it speaks of, so after a crash RocksDB holds
- * the batches up to the end of some table, as it did when it flushed its own.
+ * thread gives its rows to RocksDB in one batch, in order, and has RocksDB flush them into a file.  The applied row is among
+ * them with everything it speaks of, so after a crash RocksDB holds the batches up to the end of some table.
+ * RocksDB makes the writer wait when compaction is far behind.
  * Possible failures: no room or a failed write or sync.  The rows stay readable in memory; every later write and flush
  * gets the error, and the group ends. */
-#include "ese/io.h"
 #include "ese/pdb_int.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 static struct table *table_new(void)
@@ -87,71 +85,31 @@ static enum st set_view(struct pdb *p, struct table *active, struct table *froze
 
 /* ---- a table becomes a file ---- */
 
-static void put_rows(rocksdb_sstfilewriter_t *w, const struct memtable *t, char **message)
+static rocksdb_writebatch_t *batch_of(const struct memtable *t)
 {
+	rocksdb_writebatch_t *b = rocksdb_writebatch_create();
 	struct memtable_cursor c;
 
-	for (memtable_seek(&c, t, UINT64_MAX, SPAN_NONE); c.row && !*message; memtable_next(&c)) {
+	for (memtable_seek(&c, t, UINT64_MAX, SPAN_NONE); c.row; memtable_next(&c)) {
 		if (c.value.deleted)
-			rocksdb_sstfilewriter_delete(w, c.key.at, c.key.len, message);
+			rocksdb_writebatch_delete(b, c.key.at, c.key.len);
 		else
-			rocksdb_sstfilewriter_put(w, c.key.at, c.key.len, c.value.bytes.at,
-						  c.value.bytes.len, message);
+			rocksdb_writebatch_put(b, c.key.at, c.key.len, c.value.bytes.at,
+					       c.value.bytes.len);
 	}
-}
-
-static enum st write_file(struct pdb *p, const struct memtable *t, const char *path,
-			  struct err *err)
-{
-	rocksdb_envoptions_t *env = rocksdb_envoptions_create();
-	rocksdb_sstfilewriter_t *w = rocksdb_sstfilewriter_create(env, p->options);
-	char *message = NULL;
-
-	rocksdb_sstfilewriter_open(w, path, &message);
-	if (!message)
-		put_rows(w, t, &message);
-	if (!message)
-		rocksdb_sstfilewriter_finish(w, &message);
-	rocksdb_sstfilewriter_destroy(w);
-	rocksdb_envoptions_destroy(env);
-	return message ? pdb_failed(message, "write rows", err) : ST_OK;
-}
-
-/* An empty write waits as any write does while compaction is far behind. */
-static enum st wait_for_compaction(struct pdb *p, struct err *err)
-{
-	rocksdb_writebatch_t *none = rocksdb_writebatch_create();
-	char *message = NULL;
-
-	rocksdb_write(p->db, p->write, none, &message);
-	rocksdb_writebatch_destroy(none);
-	return message ? pdb_failed(message, "write rows", err) : ST_OK;
-}
-
-static enum st take_in(struct pdb *p, const char *path, struct err *err)
-{
-	rocksdb_ingestexternalfileoptions_t *o = rocksdb_ingestexternalfileoptions_create();
-	const char *files[] = { path };
-	char *message = NULL;
-
-	rocksdb_ingestexternalfileoptions_set_move_files(o, 1);
-	rocksdb_ingest_external_file(p->db, files, 1, o, &message);
-	rocksdb_ingestexternalfileoptions_destroy(o);
-	return message ? pdb_failed(message, "write rows", err) : ST_OK;
+	return b;
 }
 
 static enum st write_table(struct pdb *p, const struct memtable *t, struct err *err)
 {
-	char path[4096];
-	enum st st;
+	rocksdb_writebatch_t *b = batch_of(t);
+	char *message = NULL;
 
-	snprintf(path, sizeof(path), "%s/rows.new", p->path);
-	st = io_unlink(path, err); /* what a crash left */
-	if (st == ST_OK)
-		st = wait_for_compaction(p, err);
-	if (st == ST_OK)
-		st = write_file(p, t, path, err);
-	return st == ST_OK ? take_in(p, path, err) : st;
+	rocksdb_write(p->db, p->write, b, &message);
+	rocksdb_writebatch_destroy(b);
+	if (!message)
+		rocksdb_flush(p->db, p->flush, &message);
+	return message ? pdb_failed(message, "write rows", err) : ST_OK;
 }
 
 /* ---- the thread ---- */
@@ -161,6 +119,7 @@ static void *flusher(void *arg)
 	struct pdb *p = arg;
 
 	pthread_setname_np(pthread_self(), "ese-rows");
+	pdb_thread();
 	pthread_mutex_lock(&p->lock);
 	for (;;) {
 		struct err err = { 0 };

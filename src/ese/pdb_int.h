@@ -29,6 +29,7 @@ struct pdb {
 	rocksdb_cache_t *cache;
 	rocksdb_readoptions_t *read;
 	rocksdb_writeoptions_t *write;
+	rocksdb_flushoptions_t *flush;
 	char *path;
 	size_t limit; /* bytes of one table */
 
