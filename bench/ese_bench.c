@@ -420,7 +420,7 @@ static void compare(const struct setup *s, unsigned deliverers)
 
 	for (unsigned i = 0; i < s->rounds; i++) {
 		engine[i] = run_engine(s, deliverers, &bytes);
-		loop[i] = getenv("NOLOOP") ? engine[i] : run_loop(s, deliverers, bytes);
+		loop[i] = run_loop(s, deliverers, bytes);
 	}
 	qsort(engine, s->rounds, sizeof(*engine), by_rate);
 	qsort(loop, s->rounds, sizeof(*loop), by_rate);
