@@ -82,5 +82,7 @@ int cmd_deleted_expire(struct cli *c);
 int cmd_mailbox_removed(struct cli *c);
 int cmd_mailbox_reconnect(struct cli *c);
 int cmd_mailbox_purge(struct cli *c);
+int cmd_user_quota(struct cli *c);
+int cmd_quota_list(struct cli *c);
 
 #endif

@@ -109,6 +109,14 @@ const struct setting settings[] = {
 	    "The same as a part of the disk; the larger of the two counts, but no more than half of the disk. Both 0: no warning."),
 	INT("cache_bytes", 64 * MIB, MIB, 1024 * GIB, "bytes", "Memory for blocks of the property database."),
 
+	GROUP("How much a mailbox may hold"),
+	INT("quota_warn_bytes", 0, 0, 1024 * 1024 * GIB, "bytes",
+	    "Size of a mailbox from which its owner is warned, once a day at most. 0: never. 'mailroot user quota' sets other limits for one user."),
+	INT("quota_send_bytes", 0, 0, 1024 * 1024 * GIB, "bytes",
+	    "Size of a mailbox from which its owner can't hand in mail. 0: no limit."),
+	INT("quota_receive_bytes", 0, 0, 1024 * 1024 * GIB, "bytes",
+	    "Size that a mailbox can't grow over: what does not fit is refused for now, so that the sender's server tries again. 0: no limit."),
+
 	GROUP("What is kept after it was deleted"),
 	INT("deleted_items_days", 14, 0, 36500, "days",
 	    "How long messages that a user deleted for good can be brought back with 'mailroot deleted restore'. 0: not at all."),

@@ -15,6 +15,9 @@ static enum st take_object(const struct plist *l, struct pool *pool, struct ds_o
 		.kind = plist_u32(l, PR_OBJECT_KIND, 0),
 		.mailbox_id = plist_u64(l, PR_MAILBOX_ID, 0),
 		.disabled = plist_bool(l, PR_DISABLED, false),
+		.no_send = plist_bool(l, PR_SEND_PROHIBITED, false),
+		.limited = plist_has(l, PR_QUOTA_ROOM),
+		.room = plist_u64(l, PR_QUOTA_ROOM, 0),
 		.domain_local = true,
 		.user = pool_span(pool, plist_span(l, PR_USER)),
 	};

@@ -28,6 +28,9 @@ struct ds_object {
 	uint64_t mailbox_id;
 	struct span user; /* primary address, lower case */
 	bool disabled;    /* may not log on, receives nothing */
+	bool no_send;     /* its mailbox is over the limit for sending */
+	bool limited;     /* its mailbox may grow by no more than `room` octets */
+	uint64_t room;
 	/* OBJECT_ALIAS: may name aliases again; following them is the categorizer's work */
 	struct span *targets;
 	size_t ntargets;

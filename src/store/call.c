@@ -1,6 +1,8 @@
 /* call.c - from a request to its handler and back; see call.h. */
 #include "store/call.h"
 
+#include "store/quota.h"
+
 #include <assert.h>
 
 #define REPLY_MAX EXIPC_BLOCK_MAX
@@ -84,6 +86,15 @@ void put_uids(struct pw *w, uint32_t tag, const struct uset *s)
 	else
 		pw_span(w, tag, buf_get(&bytes));
 	buf_free(&bytes);
+}
+
+enum st call_admit(struct call *c, uint64_t octets, struct err *err)
+{
+	enum st st = quota_admit(c->mb, octets, err);
+
+	if (st == ST_NOSPACE)
+		pw_bool(call_reply(c, 1), PR_OVER_QUOTA, true);
+	return st;
 }
 
 void put_keywords(struct pw *w, const struct folder *f, uint64_t bits)

@@ -43,6 +43,8 @@ enum st call_index(struct call *c, unsigned rights, struct err *err);
 /* A set of UIDs out of the request; ST_BAD when it is no set.  Free it. */
 enum st call_uids(const struct call *c, uint32_t tag, struct uset *out, struct err *err);
 void put_uids(struct pw *w, uint32_t tag, const struct uset *s);
+/* May the mailbox grow by so many octets?  ST_NOSPACE, and OVER_QUOTA is in the answer. */
+enum st call_admit(struct call *c, uint64_t octets, struct err *err);
 /* KEYWORDS by bits. */
 void put_keywords(struct pw *w, const struct folder *f, uint64_t bits);
 

@@ -1,5 +1,6 @@
 #include "store/change.h"
 
+#include "store/quota.h"
 #include "store/watch.h"
 
 #include <assert.h>
@@ -84,6 +85,12 @@ void change_kept(struct change *c, int64_t count, int64_t octets)
 	c->kept_moved = true;
 }
 
+void change_warned(struct change *c, int64_t when)
+{
+	c->kept.warned = when;
+	c->kept_moved = true;
+}
+
 bool change_full(const struct change *c)
 {
 	return ese_batch_bytes(c->batch) >= BATCH_BYTES;
@@ -153,6 +160,7 @@ static void put_figures(struct change *c)
 enum st change_commit(struct change *c, struct err *err)
 {
 	struct mailbox *mb = c->mb;
+	uint64_t size = mb->size;
 	enum st st;
 
 	assert(c->commits == mb->commits);
@@ -180,9 +188,12 @@ enum st change_commit(struct change *c, struct err *err)
 	mb->cn = c->cn;
 	mb->kept = c->kept;
 	for (unsigned i = 0; i < c->nfolders; i++) {
+		mb->size += c->after[i].size - c->folders[i]->now.size;
 		c->folders[i]->now = c->after[i];
 		c->folders[i]->row_dirty = false;
 	}
+	if (mb->size != size)
+		quota_moved(mb, mb->size > size);
 	return ST_OK;
 }
 

@@ -43,6 +43,9 @@ void change_put(struct change *c, struct span key, const struct buf *value);
 /* That many messages with that many octets more are kept after their deletion. */
 void change_kept(struct change *c, int64_t count, int64_t octets);
 
+/* The owner was told that the mailbox is large. */
+void change_warned(struct change *c, int64_t when);
+
 /* Enough rows for one batch (a batch must fit one log file): commit and begin another. */
 bool change_full(const struct change *c);
 

@@ -127,21 +127,63 @@ void user_read(const struct plist *l, struct user *out)
 		}
 }
 
-enum st directory_user(struct directory *d, const char *name, struct user *out, struct err *err)
+static enum st read_user_row(const struct store *s, struct span key, struct user *out,
+			     struct err *err)
 {
 	struct ese_value row;
 	struct plist l;
-	struct key k;
-	enum st st = ese_get(d->store->dir, key_dir(&k, DIR_USER, span_str(name)), &row, err);
+	enum st st = ese_get(s->dir, key, &row, err);
 
-	if (st == ST_NOTFOUND)
-		return fail(err, ST_NOTFOUND, "there is no user '%s'", name);
 	if (st != ST_OK)
 		return st;
 	st = row_open(row.bytes, "a user", &l, err);
 	if (st == ST_OK)
 		user_read(&l, out);
 	ese_value_free(&row);
+	return st;
+}
+
+enum st directory_user(struct directory *d, const char *name, struct user *out, struct err *err)
+{
+	struct key k;
+	enum st st = read_user_row(d->store, key_dir(&k, DIR_USER, span_str(name)), out, err);
+
+	return st == ST_NOTFOUND ? fail(err, ST_NOTFOUND, "there is no user '%s'", name) : st;
+}
+
+enum st directory_removed(struct directory *d, uint64_t mailbox, struct user *out, struct err *err)
+{
+	struct key k;
+	enum st st = read_user_row(d->store, key_dir_mailbox(&k, DIR_REMOVED, mailbox), out, err);
+
+	if (st == ST_NOTFOUND)
+		return fail(err, ST_NOTFOUND, "mailbox %llu is not that of a user who was removed",
+			    (unsigned long long)mailbox);
+	return st;
+}
+
+enum st directory_owner(const struct store *s, uint64_t mailbox, struct user *out, struct err *err)
+{
+	char name[NAME_BYTES_MAX + 1];
+	struct ese_value row;
+	struct plist l;
+	struct key k;
+	enum st st = read_user_row(s, key_dir_mailbox(&k, DIR_REMOVED, mailbox), out, err);
+
+	if (st != ST_NOTFOUND)
+		return st;
+	st = ese_get(s->dir, key_dir_mailbox(&k, DIR_MAILBOX, mailbox), &row, err);
+	if (st == ST_OK) {
+		st = row_open(row.bytes, "a mailbox's place", &l, err);
+		if (st == ST_OK)
+			copy_text(name, sizeof name, plist_span(&l, PR_USER));
+		ese_value_free(&row);
+	}
+	if (st == ST_OK)
+		st = read_user_row(s, key_dir(&k, DIR_USER, span_str(name)), out, err);
+	if (st == ST_NOTFOUND)
+		return fail(err, ST_NOTFOUND, "there is no mailbox %llu",
+			    (unsigned long long)mailbox);
 	return st;
 }
 
@@ -355,25 +397,6 @@ enum st directory_user_remove(struct directory *d, const struct user *u, bool ke
 		put_place(b, DIR_PURGE, u, place);
 	}
 	return commit_and_tell(d, b, err);
-}
-
-enum st directory_removed(struct directory *d, uint64_t mailbox, struct user *out, struct err *err)
-{
-	struct ese_value row;
-	struct plist l;
-	struct key k;
-	enum st st = ese_get(d->store->dir, key_dir_mailbox(&k, DIR_REMOVED, mailbox), &row, err);
-
-	if (st == ST_NOTFOUND)
-		return fail(err, ST_NOTFOUND, "mailbox %llu is not that of a user who was removed",
-			    (unsigned long long)mailbox);
-	if (st != ST_OK)
-		return st;
-	st = row_open(row.bytes, "a user who was removed", &l, err);
-	if (st == ST_OK)
-		user_read(&l, out);
-	ese_value_free(&row);
-	return st;
 }
 
 enum st directory_reconnect(struct directory *d, const struct user *u, struct err *err)

@@ -68,6 +68,8 @@ enum st directory_user_remove(struct directory *d, const struct user *u, bool ke
 			      struct err *err);
 /* Who had the mailbox that waits.  ST_NOTFOUND: no such one does. */
 enum st directory_removed(struct directory *d, uint64_t mailbox, struct user *out, struct err *err);
+/* Whose mailbox it is, or was.  Any thread.  ST_NOTFOUND. */
+enum st directory_owner(const struct store *s, uint64_t mailbox, struct user *out, struct err *err);
 /* F.  It belongs to a user again, whose name is free.  d->lock is held. */
 enum st directory_reconnect(struct directory *d, const struct user *u, struct err *err);
 /* A row of a user, or of one who was removed. */

@@ -2,6 +2,7 @@
 #include "store/call.h"
 #include "store/directory.h"
 #include "store/exds.h"
+#include "store/quota.h"
 #include "store/removed.h"
 #include "store/sasl.h"
 #include "store/watch.h"
@@ -152,9 +153,39 @@ static enum st put_alias(struct call *c, const char *name, struct err *err)
 	return st;
 }
 
+struct room {
+	uint64_t mailbox, octets;
+	bool no_send;
+};
+
+static void room_run(struct shard *sh, void *arg)
+{
+	struct room *r = arg;
+	struct mailbox *mb;
+
+	/* One that can't be looked at has room: its own answer comes with the message. */
+	if (mailbox_get(sh, r->mailbox, &mb, NULL) != ST_OK)
+		return;
+	r->octets = quota_room(mb);
+	r->no_send = quota_over(mb, QUOTA_SEND);
+	mailbox_put(mb);
+}
+
+static struct room look_at_room(const struct call *c, const struct user *u)
+{
+	struct room r = { .mailbox = u->mailbox, .octets = UINT64_MAX };
+	uint64_t limits[QUOTAS];
+
+	quota_limits(c->store, u, limits);
+	if (limits[QUOTA_SEND] || limits[QUOTA_RECEIVE])
+		(void)shard_call(shard_of(c->store, u->mailbox), room_run, &r, NULL);
+	return r;
+}
+
 /* ST_NOTFOUND leaves the answer open. */
 static enum st resolve(struct call *c, const char *name, struct err *err)
 {
+	struct room room;
 	struct user u;
 	struct pw *w;
 	enum st st = directory_user(c->store->directory, name, &u, err);
@@ -163,11 +194,16 @@ static enum st resolve(struct call *c, const char *name, struct err *err)
 		return put_alias(c, name, err);
 	if (st != ST_OK)
 		return st;
-	w = call_reply(c, 4);
+	room = look_at_room(c, &u);
+	w = call_reply(c, 6);
 	pw_u32(w, PR_OBJECT_KIND, OBJECT_MAILBOX);
 	pw_u64(w, PR_MAILBOX_ID, u.mailbox);
 	pw_str(w, PR_USER, u.name);
 	pw_bool(w, PR_DISABLED, u.disabled);
+	if (room.octets != UINT64_MAX)
+		pw_u64(w, PR_QUOTA_ROOM, room.octets);
+	if (room.no_send)
+		pw_bool(w, PR_SEND_PROHIBITED, true);
 	return ST_OK;
 }
 

@@ -15,7 +15,9 @@ static enum st append(struct call *c, struct folder *f, struct content *content,
 	folder_ready(f);
 	if (f->gone || f->noselect)
 		return fail(err, ST_NOTFOUND, "the folder was deleted");
-	st = keywords_learn(f, &c->in, &m.keywords, err);
+	st = call_admit(c, content->size, err);
+	if (st == ST_OK)
+		st = keywords_learn(f, &c->in, &m.keywords, err);
 	if (st == ST_OK)
 		st = change_begin(&change, c->mb, err);
 	if (st == ST_OK)

@@ -215,6 +215,16 @@ enum st messages_copy(struct folder *from, struct folder_index *ix, const struct
 	return st;
 }
 
+static uint64_t octets_of(const struct folder_index *ix, const struct uset *uids)
+{
+	uint64_t octets = 0;
+
+	for (size_t i = index_from(ix, uset_next(uids, 1)); i < ix->n; i++)
+		if (uset_has(uids, ix->at[i].uid))
+			octets += ix->at[i].size;
+	return octets;
+}
+
 enum st serve_IMAP_COPY(struct call *c, struct err *err)
 {
 	bool move = plist_bool(&c->in, PR_MOVE, false);
@@ -229,6 +239,13 @@ enum st serve_IMAP_COPY(struct call *c, struct err *err)
 	if (st != ST_OK)
 		return st;
 	folder_settle(c->folder);
+	/* A move within a mailbox makes it no larger. */
+	if (!move && uids.count)
+		st = call_admit(c, octets_of(c->ix, &uids), err);
+	if (st != ST_OK) {
+		uset_free(&uids);
+		return st;
+	}
 	to = folder_by_path(c->mb, plist_span(&c->in, PR_FOLDER_PATH), true);
 	if (to) {
 		folder_hold(to);

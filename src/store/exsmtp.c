@@ -6,6 +6,7 @@
 #include "store/call.h"
 #include "store/directory.h"
 #include "store/message.h"
+#include "store/quota.h"
 
 #include <stdlib.h>
 
@@ -111,7 +112,9 @@ static enum st slot_queue(struct slot *s, struct job *j, struct err *err)
 		if (st != ST_NOTFOUND)
 			return st;
 	} while (inbox->loading); /* it may have parked */
-	st = change_begin(&s->change, s->mb, err);
+	st = quota_admit(s->mb, j->content->size, err);
+	if (st == ST_OK)
+		st = change_begin(&s->change, s->mb, err);
 	if (st == ST_OK)
 		st = message_add(&s->change, inbox, &m, &uid, err);
 	s->queued = st == ST_OK;

@@ -2,6 +2,7 @@
 #include "store/directory.h"
 #include "store/index.h"
 #include "store/mailbox.h"
+#include "store/quota.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -51,6 +52,7 @@ static enum st load_figures(struct mailbox *mb, struct ese_db *db, struct folder
 	st = figures_read(row.bytes, &f->now, err);
 	ese_value_free(&row);
 	f->seen = f->now;
+	mb->size += f->now.size;
 	if (f->now.cn > mb->cn)
 		mb->cn = f->now.cn;
 	return st;
@@ -213,14 +215,13 @@ static enum st drop_old_deliveries(const struct mailbox *mb, struct ese_db *db, 
 /* What the directory says of it. */
 static enum st load_owner(struct mailbox *mb, const struct store *s, struct err *err)
 {
-	struct ese_value row;
-	struct key k;
-	enum st st = ese_get(s->dir, key_dir_mailbox(&k, DIR_REMOVED, mb->id), &row, err);
+	struct user u;
+	enum st st = directory_owner(s, mb->id, &u, err);
 
-	mb->disconnected = st == ST_OK;
+	mb->disconnected = st == ST_OK && u.removed;
 	if (st == ST_OK)
-		ese_value_free(&row);
-	return st == ST_NOTFOUND ? ST_OK : st;
+		quota_limits(s, &u, mb->quota);
+	return st;
 }
 
 struct load {
@@ -243,6 +244,8 @@ static void load_run(void *arg)
 	l->st = load_owner(l->mb, s, &l->mb->load_error);
 	if (l->st == ST_OK)
 		l->st = load_mailbox(l->mb, l->mb->db->ese, &l->mb->load_error);
+	l->mb->no_send = quota_over(l->mb, QUOTA_SEND);
+	l->mb->full = quota_over(l->mb, QUOTA_RECEIVE);
 	/* Where this fails (a full disk) the rows stay until the next time: they do no harm. */
 	if (l->st == ST_OK)
 		(void)!drop_old_deliveries(l->mb, l->mb->db->ese, clock_real() - kept, &ignored);

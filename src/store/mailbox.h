@@ -48,6 +48,10 @@ struct mailbox {
 	uint64_t cn; /* the last change number given out */
 	uint32_t next_folder, uidvalidity;
 	struct kept_figures kept; /* with what is queued */
+	uint64_t size;            /* octets in all folders, with what is queued */
+	uint64_t quota[QUOTAS];   /* 0: none */
+	bool no_send, full;       /* as the directory's watchers were told last; see quota.h */
+	bool warning;             /* one is being delivered */
 	bool disconnected;        /* its user was removed: nothing is delivered */
 	struct folder **folders;  /* ascending by number */
 	size_t nfolders, cap;

@@ -305,6 +305,9 @@ static enum st open_all(struct server *s, struct err *err)
 	s->store.keep_items_ns = config_int(conf, "deleted_items_days") * NS_PER_DAY;
 	s->store.keep_mailboxes_ns = config_int(conf, "deleted_mailboxes_days") * NS_PER_DAY;
 	s->store.keep_until_backup = config_bool(conf, "deleted_items_until_backup");
+	s->store.quota[QUOTA_WARN] = (uint64_t)config_int(conf, "quota_warn_bytes");
+	s->store.quota[QUOTA_SEND] = (uint64_t)config_int(conf, "quota_send_bytes");
+	s->store.quota[QUOTA_RECEIVE] = (uint64_t)config_int(conf, "quota_receive_bytes");
 	s->store.message_max = message_max < UINT32_MAX ? message_max : UINT32_MAX;
 	if (st == ST_OK)
 		st = lock_home(s, home, err);

@@ -64,6 +64,7 @@ struct store {
 	uint64_t message_max;
 	/* How long deleted messages, and mailboxes of removed users, are kept. */
 	int64_t keep_items_ns, keep_mailboxes_ns;
+	uint64_t quota[3];      /* enum quota: the configured limits, 0: none */
 	bool keep_until_backup; /* and not less long than until a backup holds them */
 	struct directory *directory;
 	struct sasl *sasl;

@@ -66,7 +66,8 @@ void imap_no(struct imap_session *s, enum st st, const struct err *err)
 
 	if (st == ST_CORRUPT || st == ST_IO)
 		inet_log(&s->base, LOG_ERROR, "store refused", LC("status", st_name(st)), LE(err));
-	imap_no_code(s, codes[st], err->text[0] ? err->text : "Not done");
+	imap_no_code(s, st == ST_NOSPACE && s->over_quota ? "OVERQUOTA" : codes[st],
+		     err->text[0] ? err->text : "Not done");
 }
 
 void imap_bye(struct imap_session *s, const char *code, const char *text)
@@ -117,6 +118,7 @@ enum st imap_ask(struct imap_session *s, struct wire_msg *m, enum wire_op op, st
 	s->base.waits = "store";
 	enum st st = wire_send(m, chan, wire_loop(chan, s->logon.mailbox_id), op, a, err);
 	s->base.waits = NULL;
+	s->over_quota = st == ST_NOSPACE && plist_bool(&a->list, PR_OVER_QUOTA, false);
 	return st;
 }
 

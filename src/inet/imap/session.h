@@ -40,7 +40,8 @@ struct imap_session {
 	struct ds_logon logon;
 	struct imap_view *view; /* NULL: none selected */
 	bool greeted, ending;
-	bool idling; /* between "+ idling" and DONE */
+	bool over_quota; /* the store's last refusal was because of the mailbox's limit */
+	bool idling;     /* between "+ idling" and DONE */
 	char idle_tag[IMAP_TAG_MAX + 1];
 	/* only while serving */
 	struct pool *pool;

@@ -23,6 +23,22 @@ static struct span address_text(struct smtp_session *s, const struct smtp_path *
 	return got;
 }
 
+/* Is the mailbox of who is logged on over its limit for sending?  Remembered like any address; who can't be asked
+ * about may send. */
+static bool may_not_send(struct smtp_session *s)
+{
+	struct ds_object o = { 0 };
+	struct err err;
+	enum st st;
+
+	if (!s->head.user[0])
+		return false;
+	s->head.waits = "the directory";
+	st = ds_resolve(s->head.loop->ds, span_str(s->head.user), s->turn, &o, &err);
+	s->head.waits = NULL;
+	return st == ST_OK && o.no_send;
+}
+
 static enum smtp_reply_id may_begin(struct smtp_session *s, const struct smtp_command *c)
 {
 	struct err err;
@@ -33,6 +49,8 @@ static enum smtp_reply_id may_begin(struct smtp_session *s, const struct smtp_co
 		return SMTP_R_TOO_BIG;
 	if (!inet_rate_take(&s->head, INET_RATE_MESSAGES))
 		return SMTP_R_TOO_FAST;
+	if (may_not_send(s))
+		return SMTP_R_MAY_NOT_SEND;
 	switch (aq_admit(smtp_host(s)->aq, &err)) {
 	case ST_OK:
 		return SMTP_R_OK;
@@ -71,6 +89,7 @@ static bool fill(struct smtp_session *s, const struct smtp_command *c)
 	}
 	tx->body = c->body;
 	tx->smtputf8 = c->smtputf8;
+	tx->size = c->has_size ? c->size : 0;
 	return env->sender.at && env->client_ip.at && env->helo.at && env->server_ip.at;
 }
 
@@ -100,7 +119,14 @@ static enum smtp_reply_id answer_for(const struct smtp_session *s, enum st st,
 {
 	switch (st) {
 	case ST_OK:
-		return o->kind == OBJECT_MAILBOX && o->disabled ? SMTP_R_DISABLED : SMTP_R_RCPT_OK;
+		if (o->kind != OBJECT_MAILBOX)
+			return SMTP_R_RCPT_OK;
+		if (o->disabled)
+			return SMTP_R_DISABLED;
+		/* What was not declared has at least an octet. */
+		if (o->limited && o->room < (s->tx->size ? s->tx->size : 1))
+			return SMTP_R_MAILBOX_FULL;
+		return SMTP_R_RCPT_OK;
 	case ST_NOTFOUND:
 		if (o->domain_local)
 			return SMTP_R_NO_SUCH_USER;

@@ -17,6 +17,7 @@ struct smtp_tx {
 	struct pool *pool; /* what the envelope points to */
 	struct mailmsg_envelope env;
 	size_t rcpts_room;
+	uint64_t size; /* as declared; 0: it was not */
 	enum smtp_body body;
 	bool smtputf8;
 	/* from DATA or the first BDAT on */

@@ -32,6 +32,7 @@
 	X(SMTP_R_TOO_FAST, 451, "4.7.1", "Too much mail from your address, try again later")       \
 	X(SMTP_R_QUEUE_FULL, 452, "4.3.1", "Too many messages wait here, try again later")         \
 	X(SMTP_R_DISK_FULL, 452, "4.3.1", "Not enough room for mail, try again later")             \
+	X(SMTP_R_MAILBOX_FULL, 452, "4.2.2", "Mailbox full, try again later")                      \
 	X(SMTP_R_TOO_MANY_RCPTS, 452, "4.5.3", "Too many recipients in one message")               \
 	X(SMTP_R_TLS_TROUBLE, 454, "4.7.0", "TLS not available")                                   \
 	X(SMTP_R_AUTH_TROUBLE, 454, "4.7.0", "Temporary authentication failure")                   \
@@ -65,6 +66,8 @@
 	X(SMTP_R_NO_REMOTE, 550, "5.4.4", "Delivery to other servers is not available")            \
 	X(SMTP_R_BARE_CONTENT, 550, "5.6.0", "Message holds a CR, LF or NUL alone")                \
 	X(SMTP_R_TOO_BIG, 552, "5.3.4", "Message too big")                                         \
+	X(SMTP_R_MAY_NOT_SEND, 552, "5.2.2",                                                       \
+	  "Your mailbox is over its limit: delete messages before you send")                       \
 	X(SMTP_R_NEED_UTF8, 553, "5.6.7", "Address needs SMTPUTF8")                                \
 	X(SMTP_R_LOOP, 554, "5.4.6", "Too many hops")                                              \
 	X(SMTP_R_BAD_PARAM, 555, "5.5.4", "MAIL or RCPT parameter not recognized")
