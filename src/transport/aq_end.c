@@ -168,12 +168,12 @@ static void expire(struct aq *aq, struct aq_msg *m)
 	if (clock_real() - m->env.arrival < (int64_t)aq->o.expire_s * NS_PER_SEC)
 		return;
 	for (size_t i = 0; i < m->nrcpts; i++)
-		if (is_open(&m->rcpts[i]) && m->rcpts[i].error == ST_NOSPACE)
-			aq_rcpt_failed(m, &m->rcpts[i], ST_NOSPACE, RP_ERROR_CONTEXT_STORE, "5.2.2",
-				       "there was no room for it in the mailbox all the time");
-		else if (is_open(&m->rcpts[i]))
-			aq_rcpt_failed(m, &m->rcpts[i], ST_TIMEOUT, RP_ERROR_CONTEXT_STORE, "4.4.7",
-				       "it could not be delivered in time");
+		if (is_open(&m->rcpts[i]))
+			aq_rcpt_failed(
+				m, &m->rcpts[i], ST_TIMEOUT, RP_ERROR_CONTEXT_STORE, "4.4.7",
+				m->rcpts[i].error == ST_NOSPACE
+					? "it could not be delivered in time: there was no room for it"
+					: "it could not be delivered in time");
 }
 
 static enum st worst(const struct aq_msg *m)
