@@ -200,6 +200,31 @@ void ese_unlink(struct ese_batch *b, uint64_t id)
 	put_link(b, ITEM_UNLINK, id);
 }
 
+void batch_move(struct ese_batch *b, struct ese_body *body, const struct run *runs, uint32_t nruns,
+		bool direct)
+{
+	uint32_t pages = 0;
+	char *at;
+
+	if (b->failed.st != ST_OK || !keep_body(b, body)) {
+		ese_body_drop(body);
+		return;
+	}
+	at = room(b, 17 + (size_t)nruns * 8);
+	if (!at)
+		return;
+	at[0] = direct ? ITEM_MOVE_DIRECT : ITEM_MOVE;
+	b->node->after_direct |= direct;
+	le64_put(at + 1, body->id);
+	le32_put(at + 9, nruns);
+	for (uint32_t i = 0; i < nruns; i++) {
+		le32_put(at + 17 + (size_t)i * 8, runs[i].page);
+		le32_put(at + 21 + (size_t)i * 8, runs[i].pages);
+		pages += runs[i].pages;
+	}
+	le32_put(at + 13, pages);
+}
+
 size_t ese_batch_bytes(const struct ese_batch *b)
 {
 	return b->node->len;

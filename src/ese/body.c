@@ -81,27 +81,29 @@ void ese_body_hold(struct ese_body *b)
 
 /* Never linked: nothing on disk says that the pages are anybody's.  Bytes of it that are still in the queue come
  * before whatever the next owner does with them, so they go behind those. */
-static void give_pages_back(struct ese_body *b)
+void body_give_back(struct ese_db *db, const struct run *runs, uint32_t nruns)
 {
-	struct node *n;
+	struct node *n = node_new(REC_BODY, nruns * 8);
 
-	if (!b->queued) {
-		for (uint32_t i = 0; i < b->nruns; i++)
-			space_release(b->db->space, b->runs[i].page, b->runs[i].pages);
-		return;
-	}
 	/* Without memory the pages are free again after the next opening. */
-	n = node_new(REC_BODY, b->nruns * 8);
 	if (!n)
 		return;
 	n->way = NODE_PASS;
-	n->db = b->db;
-	n->len = b->nruns * 8;
-	for (uint32_t i = 0; i < b->nruns; i++) {
-		le32_put(n->payload + (size_t)i * 8, b->runs[i].page);
-		le32_put(n->payload + (size_t)i * 8 + 4, b->runs[i].pages);
+	n->db = db;
+	n->len = nruns * 8;
+	for (uint32_t i = 0; i < nruns; i++) {
+		le32_put(n->payload + (size_t)i * 8, runs[i].page);
+		le32_put(n->payload + (size_t)i * 8 + 4, runs[i].pages);
 	}
-	group_queue(b->db->g, n);
+	group_queue(db->g, n);
+}
+
+static void give_pages_back(struct ese_body *b)
+{
+	if (b->queued)
+		body_give_back(b->db, b->runs, b->nruns);
+	for (uint32_t i = 0; !b->queued && i < b->nruns; i++)
+		space_release(b->db->space, b->runs[i].page, b->runs[i].pages);
 }
 
 void body_passed(const struct node *n)

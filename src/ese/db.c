@@ -146,14 +146,11 @@ static enum st read_applied(struct ese_db *db, struct err *err)
 static enum st grow_file(void *arg, uint64_t pages, struct err *err)
 {
 	struct ese_db *db = arg;
-	struct stat st;
+	struct space_counts c;
 
-	if (fstat(db->fd, &st) < 0)
-		return fail_errno(err, "%s.stm", db->name);
-	if ((uint64_t)st.st_size >= pages * ESE_PAGE)
-		return ST_OK;
-	return io_allocate(db->fd, (uint64_t)st.st_size, pages * ESE_PAGE - (uint64_t)st.st_size,
-			   db->name, err);
+	/* From the last page that is known on: what a replay wrote behind it may have left gaps without blocks. */
+	space_count(db->space, &c);
+	return io_allocate(db->fd, c.total * ESE_PAGE, (pages - c.total) * ESE_PAGE, db->name, err);
 }
 
 static enum st load_space(struct ese_db *db, struct err *err)
@@ -181,6 +178,8 @@ static enum st load_space(struct ese_db *db, struct err *err)
 			break;
 	}
 	pdb_iter_free(it);
+	if (st == ST_EOF)
+		compact_find_holes(db);
 	return st == ST_EOF ? ST_OK : st;
 }
 
@@ -328,6 +327,9 @@ static enum st open_parts(struct ese_db *db, uint64_t slot_pos, struct err *err)
 	if (st != ST_OK)
 		return st;
 	db->space = space_new(grow_file, db);
+	db->nbad = 0;
+	if (db->space)
+		space_fill_with(db->space, compact_fill);
 	db->pins = db->space ? pins_new(db->space) : NULL;
 	if (!db->pins)
 		return fail(err, ST_NOMEM, "open database %s", db->name);

@@ -28,6 +28,20 @@
 struct ese;    /* a storage group */
 struct ese_db; /* a database in it */
 
+/* Damage, found by a reader, a move or the scrubber; told once for each body in a run. */
+enum ese_found {
+	ESE_FOUND_PAGE = 1, /* bytes that do not match their CRC, or are not there */
+	ESE_FOUND_ROW,      /* the row of a body can't be read */
+	ESE_FOUND_STATE,    /* rows and page states contradict each other */
+};
+struct ese_finding {
+	enum ese_found kind;
+	struct ese_db *db;
+	uint64_t body; /* 0: not one body's */
+	uint64_t page; /* FOUND_PAGE: of the body; FOUND_STATE: of the file */
+	char text[256];
+};
+
 struct ese_options {
 	uint32_t segment_bytes; /* log file size, multiple of 4096 (default 5 MiB) */
 	uint64_t
@@ -41,6 +55,8 @@ struct ese_options {
 		const struct err *why); /* engine thread; must not return normally for long */
 	void (*progress)(void *arg, const char *what, uint64_t done,
 			 uint64_t total); /* recovery; may be NULL */
+	/* any thread, also a caller's within a call; may be NULL */
+	void (*found)(void *arg, const struct ese_finding *f);
 	void *arg;
 	/* 0 is the default for each of these */
 	size_t cache_bytes;       /* RocksDB's block cache, per database (32 MiB) */
@@ -180,10 +196,18 @@ struct ese_scatter {
 		page_crc; /* NULL unless asked for: CRC-32C of each page's bytes (the last one's only up to len) */
 	uint32_t npages;
 };
+/* ST_CORRUPT: a page of it is known to be damaged, or its row is. */
 enum st ese_body_find(struct ese_db *db, uint64_t body_id, bool with_crc, struct ese_scatter *out,
 		      struct err *err);
 void ese_scatter_free(struct ese_scatter *s);
-/* Read and verify [offset, offset+len) of a committed body.  ST_CORRUPT names the body and page. */
+/* Bytes that are read through a scatter list are not compared with their CRCs by whoever sends them.  So a body is verified
+ * before its place is first given away: were all its pages, since they were written or the database was opened?  A bit
+ * for each page.  Never waits for the disk. */
+bool ese_body_verified(struct ese_db *db, const struct ese_scatter *s);
+/* Read all of it and compare; afterwards it counts as verified.  ST_CORRUPT: it is damaged, and ese_body_find says so from
+ * now on.  Waits for the disk: not on a loop thread. */
+enum st ese_body_verify(struct ese_db *db, uint64_t body_id, struct err *err);
+/* Read and verify [offset, offset+len) of a committed body; needs no pin.  ST_CORRUPT names the body and page. */
 enum st ese_body_read(struct ese_db *db, uint64_t body_id, uint64_t offset, void *out, size_t len,
 		      struct err *err);
 
@@ -215,6 +239,44 @@ void ese_batch_free(struct ese_batch *b); /* not committed: throw it away */
 
 /* Write a checkpoint now and wait for it (tests, shutdown, tools). */
 enum st ese_checkpoint(struct ese *g, struct err *err);
+
+/* ---- giving space back: compact.c ---- */
+
+struct ese_compact_figures {
+	uint64_t bodies_moved, bytes_moved;
+	uint64_t
+		bodies_left; /* they should move, but there is no place, or somebody is writing them */
+	uint64_t bodies_damaged;          /* left where they are, and reported */
+	uint64_t pages_before, pages_now; /* of the file */
+	uint64_t pages_punched;
+};
+struct ese_compact_options {
+	uint64_t bytes_per_s; /* 0: as fast as it goes */
+	uint64_t
+		bodies_max; /* 0: until there is nothing left to move; else stop after about so many */
+	bool punch;         /* also give back the free pages between the bodies */
+	/* Now and then, from the caller's thread; false: stop.  May be NULL. */
+	bool (*go_on)(void *arg, const struct ese_compact_figures *f);
+	void *arg;
+};
+/* Move bodies from the end of the .stm into free pages nearer to its front, join scattered ones on the way, and give the
+ * free end back to the file system, while everything else goes on.  Every byte is verified as it is copied.  May be stopped
+ * and begun again at any time.  Blocks: on a thread of the caller's that may wait.
+ *   ST_OK    *out says what was done
+ *   ST_BUSY  it is being compacted already
+ *   ST_BAD  punch, and the file system can't; everything else was done
+ *   ST_NOSPACE, ST_IO, ST_NOMEM  as ese_commit; *out is set */
+enum st ese_compact(struct ese_db *db, const struct ese_compact_options *o,
+		    struct ese_compact_figures *out, struct err *err);
+
+/* Looks at all page states: not on a loop thread. */
+struct ese_space {
+	uint64_t pages_total, pages_free,
+		pages_reserved; /* reserved: also deleted ones that a pin holds */
+	uint64_t free_runs, longest_run, tail_run; /* tail_run: free pages at the end */
+	uint64_t disk_bytes;                       /* that the .stm takes on the disk */
+};
+enum st ese_space(struct ese_db *db, struct ese_space *out, struct err *err);
 
 struct ese_stats {
 	uint64_t commits, log_bytes, log_syncs, log_position, applied_position, checkpoint_position;

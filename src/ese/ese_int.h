@@ -18,15 +18,18 @@
 #include "ese/pdb.h"
 #include "ese/pins.h"
 #include "ese/round.h"
+#include "ese/rows.h"
 #include "ese/shipping.h"
 #include "ese/space.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define BODY_TABLE    1024u      /* hash lists of bodies that somebody holds */
-#define ID_GAP        65536u     /* body ids left out at each opening */
-#define RESERVE_CHECK (1u << 20) /* bytes taken between two looks at the free space */
+#define BODY_TABLE      1024u /* hash lists of bodies that somebody holds */
+#define BAD_BODIES      256u  /* damaged ones that are remembered */
+#define BODY_READ_PAGES 16u
+#define ID_GAP          65536u     /* body ids left out at each opening */
+#define RESERVE_CHECK   (1u << 20) /* bytes taken between two looks at the free space */
 
 struct checkpoint_db {
 	uint64_t id, position;
@@ -155,6 +158,12 @@ struct ese_db {
 	uint64_t until; /* not live: no record of it stands here or behind; 0: not known */
 	bool detached;  /* replay met the record of its removal */
 
+	_Atomic uint32_t nbad; /* grows only; lock */
+	uint64_t bad[BAD_BODIES];
+	_Atomic bool compacting;
+	_Atomic bool compact_room;
+	_Atomic uint64_t moves_done; /* batches of moves that were applied */
+
 	pthread_mutex_t sealing; /* before ese.lock: whoever links a body first queues its bytes */
 	pthread_mutex_t lock;
 	struct ese_db_info last; /* lock: why, and the figures when it was last up */
@@ -193,6 +202,7 @@ enum st group_open_standby(const char *dir, const struct ese_options *o, struct 
 			   struct log_end *end, struct err *err);
 void group_close_standby(struct ese *g);
 void group_break(struct ese *g, const struct err *why);
+void group_found(struct ese *g, const struct ese_finding *f);
 void group_queue(struct ese *g, struct node *n);
 /* What a node counts for in queue_bytes. */
 size_t group_cost(const struct node *n);
@@ -280,6 +290,27 @@ void body_seal(struct ese_body *b);
 void body_destroy(struct ese_body *b);
 /* Apply thread: a node without a record has come by. */
 void body_passed(const struct node *n);
+
+/* ---- read.c ---- */
+/* Up to BODY_READ_PAGES pages that lie side by side, from body page `first` on, verified; *n_out says how many.  Hold a pin. */
+enum st body_read_pages(struct ese_db *db, uint64_t id, const struct row_body *row, uint32_t first,
+			uint32_t want, char *out, uint32_t *n_out, struct err *err);
+bool body_is_bad(struct ese_db *db, uint64_t id);
+/* Remember and report. */
+void body_damaged(struct ese_db *db, uint64_t id, uint32_t page, const char *text);
+/* Pages that are reserved and may have been written, by the queue's nodes: free again behind those. */
+void body_give_back(struct ese_db *db, const struct run *runs, uint32_t nruns);
+
+/* ---- compact.c ---- */
+/* Blocks for pages that were punched; arg is the database. */
+enum st compact_fill(void *arg, uint32_t page, uint32_t pages, struct err *err);
+/* At opening: which pages have none? */
+void compact_find_holes(struct ese_db *db);
+
+/* ---- batch.c ---- */
+/* The body's bytes are on these pages; `body` is a reference that the batch takes over. */
+void batch_move(struct ese_batch *b, struct ese_body *body, const struct run *runs, uint32_t nruns,
+		bool direct);
 
 /* ---- direct.c ---- */
 /* May a body go beside the log?  Counted when true. */

@@ -184,6 +184,12 @@ void group_break(struct ese *g, const struct err *why)
 		panic("storage group %s: %s", g->dir, why->text);
 }
 
+void group_found(struct ese *g, const struct ese_finding *f)
+{
+	if (g->o.found)
+		g->o.found(g->o.arg, f);
+}
+
 static void on_broken(void *arg, const struct err *why)
 {
 	group_break(arg, why);

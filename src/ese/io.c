@@ -31,6 +31,11 @@ static int real_allocate(int fd, off_t off, off_t len)
 	return fallocate(fd, 0, off, len);
 }
 
+static int real_punch(int fd, off_t off, off_t len)
+{
+	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len);
+}
+
 static const struct io_ops real_ops = {
 	.open = real_open,
 	.pread = pread,
@@ -41,6 +46,7 @@ static const struct io_ops real_ops = {
 	.unlink = unlink,
 	.truncate = ftruncate,
 	.allocate = real_allocate,
+	.punch = real_punch,
 	.mkdir = mkdir,
 	.space = real_space,
 };
@@ -182,13 +188,30 @@ enum st io_truncate(int fd, uint64_t len, const char *name, struct err *err)
 
 enum st io_allocate(int fd, uint64_t off, uint64_t len, const char *name, struct err *err)
 {
+	struct stat info;
+
 	operations++;
 	if (ops->allocate(fd, (off_t)off, (off_t)len) == 0)
 		return ST_OK;
+	if (errno != EOPNOTSUPP)
+		return fail_errno(err, "%s: allocate %llu bytes", name, (unsigned long long)len);
 	/* A file system without it: the length alone will do, a full disk shows at the write. */
+	if (fstat(fd, &info) < 0)
+		return fail_errno(err, "%s", name);
+	if ((uint64_t)info.st_size >= off + len)
+		return ST_OK;
+	return io_truncate(fd, off + len, name, err);
+}
+
+enum st io_punch(int fd, uint64_t off, uint64_t len, const char *name, struct err *err)
+{
+	operations++;
+	if (ops->punch(fd, (off_t)off, (off_t)len) == 0)
+		return ST_OK;
 	if (errno == EOPNOTSUPP)
-		return io_truncate(fd, off + len, name, err);
-	return fail_errno(err, "%s: allocate %llu bytes", name, (unsigned long long)len);
+		return fail(err, ST_BAD, "%s: this file system can't take back part of a file",
+			    name);
+	return fail_errno(err, "%s: give back %llu bytes", name, (unsigned long long)len);
 }
 
 enum st io_mkdir(const char *path, struct err *err)

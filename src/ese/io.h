@@ -26,6 +26,7 @@ struct io_ops {
 	int (*unlink)(const char *path);
 	int (*truncate)(int fd, off_t len);
 	int (*allocate)(int fd, off_t off, off_t len);
+	int (*punch)(int fd, off_t off, off_t len);
 	int (*mkdir)(const char *path, mode_t mode);
 	int (*space)(const char *path, uint64_t *free_bytes);
 };
@@ -49,6 +50,8 @@ enum st io_rename(const char *from, const char *to, struct err *err);
 enum st io_unlink(const char *path, struct err *err); /* a file that is not there is fine */
 enum st io_truncate(int fd, uint64_t len, const char *name, struct err *err);
 enum st io_allocate(int fd, uint64_t off, uint64_t len, const char *name, struct err *err);
+/* The bytes are given back to the file system and read as zeros; the length stays.  ST_BAD: it can't. */
+enum st io_punch(int fd, uint64_t off, uint64_t len, const char *name, struct err *err);
 enum st io_mkdir(const char *path, struct err *err); /* one that exists is fine */
 enum st io_space(const char *path, uint64_t *free_out, struct err *err);
 /* Calls fn for each entry but . and .. until it returns something else than ST_OK. */

@@ -1,13 +1,56 @@
-/* read.c - finding and reading committed bodies; see ese.h. */
+/* read.c - finding, reading and verifying committed bodies; see ese.h.
+ *
+ * Also on a database that no group has open (look.h): that one has no pins, no page states and no memory of damage. */
 #include "ese/ese_int.h"
 
 #include "base/crc32c.h"
 #include "ese/io.h"
 #include "ese/rows.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
-#define READ_PAGES 16u /* read at once */
+#define READ_PAGES BODY_READ_PAGES
+
+/* ---- bodies that are known to be damaged ---- */
+
+bool body_is_bad(struct ese_db *db, uint64_t id)
+{
+	bool bad = false;
+
+	if (db->nbad == 0)
+		return false;
+	pthread_mutex_lock(&db->lock);
+	for (uint32_t i = 0; !bad && i < db->nbad; i++)
+		bad = db->bad[i] == id;
+	pthread_mutex_unlock(&db->lock);
+	return bad;
+}
+
+/* The first BAD_BODIES of them are remembered: where there are more, the whole database is suspect, and each is found again
+ * whenever it is read. */
+static bool note_bad(struct ese_db *db, uint64_t id)
+{
+	bool fresh = !body_is_bad(db, id);
+
+	pthread_mutex_lock(&db->lock);
+	if (fresh && db->nbad < BAD_BODIES)
+		db->bad[db->nbad++] = id;
+	pthread_mutex_unlock(&db->lock);
+	return fresh;
+}
+
+void body_damaged(struct ese_db *db, uint64_t id, uint32_t page, const char *text)
+{
+	struct ese_finding f = { .kind = ESE_FOUND_PAGE, .db = db, .body = id, .page = page };
+
+	if (!db->g || !note_bad(db, id))
+		return;
+	snprintf(f.text, sizeof(f.text), "%s", text);
+	group_found(db->g, &f);
+}
+
+/* ---- rows ---- */
 
 static enum st damaged(struct ese_db *db, uint64_t id, struct err *err)
 {
@@ -78,6 +121,11 @@ enum st ese_body_find(struct ese_db *db, uint64_t id, bool with_crc, struct ese_
 
 	if (st != ST_OK)
 		return st;
+	if (body_is_bad(db, id)) {
+		pdb_release(hold);
+		return fail(err, ST_CORRUPT, "%s: body %llu has damaged pages", db->name,
+			    (unsigned long long)id);
+	}
 	s.len = row.len;
 	s.nruns = row.nruns;
 	s.npages = row.npages;
@@ -108,8 +156,9 @@ void ese_scatter_free(struct ese_scatter *s)
 }
 
 /* Up to READ_PAGES pages of the body that lie side by side, from body page `first` on; *n_out says how many. */
-static enum st read_pages(struct ese_db *db, const struct row_body *row, uint32_t first,
-			  uint32_t want, char *out, uint32_t *n_out, struct err *err)
+static enum st read_pages(struct ese_db *db, uint64_t id, const struct row_body *row,
+			  uint32_t first, uint32_t want, char *out, uint32_t *n_out,
+			  struct err *err)
 {
 	uint32_t before = 0, i = 0, n;
 	uint64_t len, at;
@@ -126,9 +175,15 @@ static enum st read_pages(struct ese_db *db, const struct row_body *row, uint32_
 	if ((uint64_t)first * ESE_PAGE + len > row->len)
 		len = row->len - (uint64_t)first * ESE_PAGE;
 	st = io_read(db->read_fd, out, len, at * ESE_PAGE, &got, db->name, err);
-	if (st == ST_OK && got < len)
-		st = fail(err, ST_CORRUPT, "%s.stm ends before page %llu", db->name,
+	if (st == ST_OK && got < len) {
+		struct err why = { 0 };
+
+		st = fail(&why, ST_CORRUPT, "%s.stm ends before page %llu", db->name,
 			  (unsigned long long)(at + n - 1));
+		if (err)
+			*err = why;
+		body_damaged(db, id, first, why.text);
+	}
 	*n_out = n;
 	return st;
 }
@@ -143,11 +198,26 @@ static enum st verify(struct ese_db *db, uint64_t id, const struct row_body *row
 		uint64_t from = (uint64_t)(first + i) * ESE_PAGE;
 		size_t len = row->len - from < ESE_PAGE ? row->len - from : ESE_PAGE;
 
-		if (crc32c(0, bytes + (size_t)i * ESE_PAGE, len) != crcs[i])
-			st = fail(err, ST_CORRUPT, "%s: page %u of body %llu is damaged", db->name,
+		if (crc32c(0, bytes + (size_t)i * ESE_PAGE, len) != crcs[i]) {
+			struct err why = { 0 };
+
+			st = fail(&why, ST_CORRUPT, "%s: page %u of body %llu is damaged", db->name,
 				  first + i, (unsigned long long)id);
+			if (err)
+				*err = why;
+			body_damaged(db, id, first + i, why.text);
+		}
 	}
 	return st;
+}
+
+/* With a pin, or the body's pages may be others' by now. */
+enum st body_read_pages(struct ese_db *db, uint64_t id, const struct row_body *row, uint32_t first,
+			uint32_t want, char *out, uint32_t *n_out, struct err *err)
+{
+	enum st st = read_pages(db, id, row, first, want, out, n_out, err);
+
+	return st == ST_OK ? verify(db, id, row, first, *n_out, out, err) : st;
 }
 
 static enum st read_range(struct ese_db *db, uint64_t id, const struct row_body *row, uint64_t off,
@@ -163,9 +233,7 @@ static enum st read_range(struct ese_db *db, uint64_t id, const struct row_body 
 		uint32_t want = (uint32_t)((off + len - 1) / ESE_PAGE - first + 1);
 		size_t in = off % ESE_PAGE, take;
 
-		st = read_pages(db, row, first, want, pages, &n, err);
-		if (st == ST_OK)
-			st = verify(db, id, row, first, n, pages, err);
+		st = body_read_pages(db, id, row, first, want, pages, &n, err);
 		if (st != ST_OK)
 			break;
 		take = (size_t)n * ESE_PAGE - in;
@@ -251,20 +319,85 @@ void ese_unpin(struct ese_db *db, uint64_t pin)
 	db_leave(db);
 }
 
-enum st ese_body_read(struct ese_db *db, uint64_t id, uint64_t offset, void *out, size_t len,
-		      struct err *err)
+/* Its pages stay where the row says: a body that is moved or freed meanwhile leaves them to this pin. */
+static enum st with_row(struct ese_db *db, uint64_t id,
+			enum st (*fn)(struct ese_db *db, uint64_t id, const struct row_body *row,
+				      void *arg, struct err *err),
+			void *arg, struct err *err)
 {
+	uint64_t pin = db->pins ? ese_pin(db) : 0;
 	struct row_body row;
 	void *hold;
 	enum st st = get_row(db, id, &row, &hold, err);
 
-	if (st != ST_OK)
-		return st;
-	if (offset > row.len || len > row.len - offset)
-		st = fail(err, ST_BAD, "body %llu has %llu bytes", (unsigned long long)id,
-			  (unsigned long long)row.len);
-	else
-		st = read_range(db, id, &row, offset, out, len, err);
-	pdb_release(hold);
+	if (st == ST_OK) {
+		st = fn(db, id, &row, arg, err);
+		pdb_release(hold);
+	}
+	if (db->pins)
+		ese_unpin(db, pin);
 	return st;
+}
+
+struct range {
+	uint64_t offset;
+	char *out;
+	size_t len;
+};
+
+static enum st read_one(struct ese_db *db, uint64_t id, const struct row_body *row, void *arg,
+			struct err *err)
+{
+	struct range *r = arg;
+
+	if (r->offset > row->len || r->len > row->len - r->offset)
+		return fail(err, ST_BAD, "body %llu has %llu bytes", (unsigned long long)id,
+			    (unsigned long long)row->len);
+	return read_range(db, id, row, r->offset, r->out, r->len, err);
+}
+
+enum st ese_body_read(struct ese_db *db, uint64_t id, uint64_t offset, void *out, size_t len,
+		      struct err *err)
+{
+	struct range r = { offset, out, len };
+
+	return with_row(db, id, read_one, &r, err);
+}
+
+/* ---- verifying what is handed out by its place ---- */
+
+bool ese_body_verified(struct ese_db *db, const struct ese_scatter *s)
+{
+	bool all = true;
+
+	for (uint32_t i = 0; all && i < s->nruns; i++)
+		all = space_is_verified(db->space, s->runs[i].page, s->runs[i].pages);
+	return all;
+}
+
+static void mark_verified(struct ese_db *db, const struct row_body *row)
+{
+	for (uint32_t i = 0; i < row->nruns; i++)
+		space_verified(db->space, run_page(row->runs, i), run_pages(row->runs, i));
+}
+
+static enum st verify_one(struct ese_db *db, uint64_t id, const struct row_body *row, void *arg,
+			  struct err *err)
+{
+	char *pages = malloc((size_t)READ_PAGES * ESE_PAGE);
+	enum st st =
+		pages ? ST_OK : fail(err, ST_NOMEM, "verify body %llu", (unsigned long long)id);
+
+	(void)arg;
+	for (uint32_t at = 0, n; st == ST_OK && at < row->npages; at += n)
+		st = body_read_pages(db, id, row, at, row->npages - at, pages, &n, err);
+	free(pages);
+	if (st == ST_OK)
+		mark_verified(db, row);
+	return st;
+}
+
+enum st ese_body_verify(struct ese_db *db, uint64_t id, struct err *err)
+{
+	return with_row(db, id, verify_one, NULL, err);
 }

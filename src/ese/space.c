@@ -15,14 +15,17 @@
 #define PAGES_MAX (UINT32_MAX - SPACE_CHUNK)
 
 struct chunk {
-	uint64_t used[WORDS], committed[WORDS];
+	uint64_t used[WORDS], committed[WORDS], verified[WORDS];
+	uint64_t hole[WORDS]; /* no blocks on the disk */
 	uint16_t free;
 	bool dirty;
 };
 
 struct space {
 	enum st (*grow)(void *arg, uint64_t pages, struct err *err);
+	enum st (*fill)(void *arg, uint32_t page, uint32_t pages, struct err *err);
 	void *arg;
+	bool holes; /* some page may be one */
 	pthread_mutex_t lock;
 	pthread_mutex_t growing; /* one thread makes the file longer */
 	struct chunk *chunks;
@@ -275,22 +278,64 @@ static bool take_near(struct space *s, uint32_t want, uint32_t near, struct run 
 	return out->pages > 0;
 }
 
+/* With the lock held: is there a page without blocks?  It is taken for filled from now on. */
+static bool take_holes(struct space *s, const struct run *r)
+{
+	bool any = false;
+
+	for (uint32_t i = r->page; s->holes && i < r->page + r->pages; i++) {
+		struct chunk *c = &s->chunks[i / SPACE_CHUNK];
+
+		any = any || bit(c->hole, i % SPACE_CHUNK);
+		bit_clear(c->hole, i % SPACE_CHUNK);
+	}
+	return any;
+}
+
+/* A full disk is met here and not when the bytes are written. */
+static enum st fill_holes(struct space *s, const struct run *r, struct err *err)
+{
+	enum st st = s->fill ? s->fill(s->arg, r->page, r->pages, err) : ST_OK;
+
+	if (st != ST_OK) {
+		space_punched(s, r->page, r->pages);
+		space_release(s, r->page, r->pages);
+	}
+	return st;
+}
+
+void space_fill_with(struct space *s,
+		     enum st (*fill)(void *arg, uint32_t page, uint32_t pages, struct err *err))
+{
+	s->fill = fill;
+}
+
+void space_punched(struct space *s, uint32_t page, uint32_t pages)
+{
+	pthread_mutex_lock(&s->lock);
+	for (uint32_t i = page; i < page + pages && i < s->total; i++)
+		bit_set(s->chunks[i / SPACE_CHUNK].hole, i % SPACE_CHUNK);
+	s->holes = true;
+	pthread_mutex_unlock(&s->lock);
+}
+
 enum st space_reserve(struct space *s, uint32_t want, uint32_t near, struct run *out,
 		      struct err *err)
 {
 	for (;;) {
 		struct run r;
-		bool found;
+		bool found, empty;
 		enum st st;
 
 		pthread_mutex_lock(&s->lock);
 		found = take_near(s, want, near, &r) || find(s, want, &r);
 		for (uint32_t i = 0; found && i < r.pages; i++)
 			use(s, r.page + i);
+		empty = found && take_holes(s, &r);
 		pthread_mutex_unlock(&s->lock);
 		if (found) {
 			*out = r;
-			return ST_OK;
+			return empty ? fill_holes(s, &r, err) : ST_OK;
 		}
 		st = make_longer(s, err);
 		if (st != ST_OK)
@@ -304,6 +349,101 @@ void space_release(struct space *s, uint32_t page, uint32_t pages)
 	for (uint32_t i = 0; i < pages; i++)
 		unuse(s, page + i);
 	pthread_mutex_unlock(&s->lock);
+}
+
+bool space_reserve_below(struct space *s, uint32_t want, uint32_t least, uint32_t below,
+			 struct run *out)
+{
+	uint32_t at = 0, n;
+	bool empty;
+
+	out->pages = 0;
+	pthread_mutex_lock(&s->lock);
+	for (uint32_t i = s->hint; i < s->nchunks && i * SPACE_CHUNK < below; i++) {
+		if (s->chunks[i].free < least || out->pages >= want)
+			continue;
+		n = best_in(&s->chunks[i], want, &at);
+		if (n && i * SPACE_CHUNK + at + n > below)
+			n = i * SPACE_CHUNK + at < below ? below - i * SPACE_CHUNK - at : 0;
+		if (n >= least && n > out->pages)
+			*out = (struct run){ i * SPACE_CHUNK + at, n };
+	}
+	for (uint32_t i = 0; i < out->pages; i++)
+		use(s, out->page + i);
+	empty = take_holes(s, out);
+	pthread_mutex_unlock(&s->lock);
+	return out->pages > 0 && (!empty || fill_holes(s, out, NULL) == ST_OK);
+}
+
+bool space_reserve_hole(struct space *s, uint32_t from, uint32_t least, struct run *out)
+{
+	out->pages = 0;
+	pthread_mutex_lock(&s->lock);
+	while (from < s->total && out->pages == 0) {
+		const struct chunk *c = &s->chunks[from / SPACE_CHUNK];
+		uint32_t in = from % SPACE_CHUNK, n = free_from(c, in, SPACE_CHUNK - in);
+
+		if (n >= least)
+			*out = (struct run){ from, n };
+		from += n + 1;
+	}
+	for (uint32_t i = 0; i < out->pages; i++)
+		use(s, out->page + i);
+	pthread_mutex_unlock(&s->lock);
+	return out->pages > 0;
+}
+
+/* With the lock held: behind the last page that is used. */
+static uint64_t used_end(const struct space *s)
+{
+	uint64_t end = s->total;
+
+	while (end > 0 && !bit(s->chunks[(end - 1) / SPACE_CHUNK].used, (end - 1) % SPACE_CHUNK))
+		end--;
+	return end;
+}
+
+enum st space_trim(struct space *s, enum st (*cut)(void *arg, uint64_t pages, struct err *err),
+		   void *arg, uint64_t *pages_out, struct err *err)
+{
+	uint64_t end, before;
+	enum st st = ST_OK;
+
+	pthread_mutex_lock(&s->growing);
+	pthread_mutex_lock(&s->lock);
+	before = s->total;
+	end = used_end(s);
+	while (s->total > end) {
+		s->total--;
+		use(s, (uint32_t)s->total);
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (end < before)
+		st = cut(arg, end, err);
+	pthread_mutex_unlock(&s->growing);
+	*pages_out = end;
+	return st;
+}
+
+/* ---- verified pages ---- */
+
+void space_verified(struct space *s, uint32_t page, uint32_t pages)
+{
+	pthread_mutex_lock(&s->lock);
+	for (uint32_t i = page; i < page + pages && i < s->total; i++)
+		bit_set(s->chunks[i / SPACE_CHUNK].verified, i % SPACE_CHUNK);
+	pthread_mutex_unlock(&s->lock);
+}
+
+bool space_is_verified(struct space *s, uint32_t page, uint32_t pages)
+{
+	bool all = true;
+
+	pthread_mutex_lock(&s->lock);
+	for (uint32_t i = page; all && i < page + pages; i++)
+		all = i < s->total && bit(s->chunks[i / SPACE_CHUNK].verified, i % SPACE_CHUNK);
+	pthread_mutex_unlock(&s->lock);
+	return all;
 }
 
 /* ---- the committed bits ---- */
@@ -339,6 +479,7 @@ enum st space_commit(struct space *s, uint32_t page, uint32_t pages, struct err 
 		if (!bit(c->committed, i % SPACE_CHUNK))
 			s->committed++;
 		bit_set(c->committed, i % SPACE_CHUNK);
+		bit_clear(c->verified, i % SPACE_CHUNK);
 		st = mark_dirty(s, i / SPACE_CHUNK, err);
 	}
 	pthread_mutex_unlock(&s->lock);
@@ -382,5 +523,27 @@ void space_count(struct space *s, struct space_counts *out)
 {
 	pthread_mutex_lock(&s->lock);
 	*out = (struct space_counts){ s->total, s->free, s->committed };
+	pthread_mutex_unlock(&s->lock);
+}
+
+void space_free_runs(struct space *s, struct space_runs *out)
+{
+	uint64_t run = 0;
+
+	*out = (struct space_runs){ 0 };
+	pthread_mutex_lock(&s->lock);
+	for (uint64_t i = 0; i < s->total; i++) {
+		const struct chunk *c = &s->chunks[i / SPACE_CHUNK];
+
+		if (i % SPACE_CHUNK == 0 && c->free == 0) {
+			run = 0;
+			i += SPACE_CHUNK - 1;
+			continue;
+		}
+		run = bit(c->used, (uint32_t)(i % SPACE_CHUNK)) ? 0 : run + 1;
+		out->runs += run == 1;
+		out->longest = run > out->longest ? run : out->longest;
+	}
+	out->tail = s->total - used_end(s);
 	pthread_mutex_unlock(&s->lock);
 }

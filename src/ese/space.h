@@ -35,6 +35,27 @@ enum st space_reserve(struct space *s, uint32_t want, uint32_t near, struct run 
 		      struct err *err);
 void space_release(struct space *s, uint32_t page, uint32_t pages); /* used -> free */
 
+/* A run of least..want free pages that ends before page `below`, as near to the front as is cheaply found, becomes
+ * reserved; false: there is none.  Never grows the file. */
+bool space_reserve_below(struct space *s, uint32_t want, uint32_t least, uint32_t below,
+			 struct run *out);
+/* Free pages at the end are given up, and `cut` makes the file so long (nobody grows it meanwhile); *pages_out is the
+ * length now.  When `cut` fails the file is longer than is used, no more. */
+enum st space_trim(struct space *s, enum st (*cut)(void *arg, uint64_t pages, struct err *err),
+		   void *arg, uint64_t *pages_out, struct err *err);
+/* The first run of at least `least` free pages from `from` on becomes reserved, all of it (of one chunk); false: no more.
+ */
+bool space_reserve_hole(struct space *s, uint32_t from, uint32_t least, struct run *out);
+
+/* The file has no blocks for these pages: `fill` (as given to space_fill_with) gets some before they are reserved. */
+void space_punched(struct space *s, uint32_t page, uint32_t pages);
+void space_fill_with(struct space *s,
+		     enum st (*fill)(void *arg, uint32_t page, uint32_t pages, struct err *err));
+
+/* Pages whose bytes were compared with their CRCs since they were committed, or since the opening. */
+void space_verified(struct space *s, uint32_t page, uint32_t pages);
+bool space_is_verified(struct space *s, uint32_t page, uint32_t pages);
+
 /* Apply thread: change the committed bits.  Setting sets used as well (replay); clearing does not
  * clear used: the pages are deleted until space_release. */
 enum st space_commit(struct space *s, uint32_t page, uint32_t pages, struct err *err);
@@ -46,5 +67,10 @@ struct space_counts {
 	uint64_t total, free, committed;
 };
 void space_count(struct space *s, struct space_counts *out);
+/* Looks at every chunk: not for a busy path. */
+struct space_runs {
+	uint64_t runs, longest, tail; /* free runs, pages of the longest, free pages at the end */
+};
+void space_free_runs(struct space *s, struct space_runs *out);
 
 #endif
