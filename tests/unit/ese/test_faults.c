@@ -262,6 +262,7 @@ static void make_room(struct rig *r)
 static int workload(struct rig *r, bool *opened, bool *refused)
 {
 	struct err err;
+	int done = 0;
 
 	acked = 0;
 	broke = false;
@@ -283,11 +284,11 @@ static int workload(struct rig *r, bool *opened, bool *refused)
 	}
 	if (compacting && *opened && !*refused && !broke && acked == BATCHES) {
 		make_room(r);
-		acked = BATCHES;
+		done = BATCHES;
 	}
 	ese_close(r->g);
 	r->g = NULL;
-	return acked;
+	return done ? done : acked;
 }
 
 static void check(struct rig *r, int at_least, const char *what, long n)
