@@ -1,8 +1,9 @@
-/* apply.c - the thread that brings synced records into the databases and runs the done callbacks.
+/* apply.c - the thread that brings the log's records into the databases and runs the done callbacks.
  *
- * The happy path: the committer hands a list of nodes over; records go into the rounds of their
- * databases, the rounds end (pages written, one batch of rows each), references are dropped, callbacks run,
- * memory goes back.  The next sync runs meanwhile.
+ * The happy path: the committer hands the nodes of a group over as soon as they have their places in the log, and begins
+ * to write it; meanwhile the records go into the rounds of their databases and these are prepared (bytes in their pages,
+ * rows in memory, nothing to be seen).  When the group is durable the rounds are published, references are dropped, callbacks run,
+ * memory goes back.
  * Possible failures: a failed page write, rows that are not taken, a damaged row.  All of them break the group. */
 #include "ese/ese_int.h"
 #include "ese/io.h"
@@ -11,7 +12,6 @@
 
 /* A round ends here at the latest, so that the first callbacks do not wait for a long list. */
 #define ROUND_BYTES (1024u * 1024)
-#define ROUND_NODES 512u
 
 static enum st add_piece(void *arg, const struct rec_body *piece, struct err *err)
 {
@@ -65,31 +65,31 @@ enum st apply_mark(struct ese *g, uint64_t applied, struct err *err)
 	return apply_end(g, applied, err);
 }
 
-/* Take what may be one round from the front of *list. */
-static struct node *cut_round(struct node **list)
+/* Take what may be one round from the front of *list: at most `max` nodes. */
+static struct node *cut_round(struct node **list, uint64_t max, uint64_t *nodes_out)
 {
 	struct node *first = *list, **end = list;
-	size_t bytes = 0, nodes = 0;
+	size_t bytes = 0;
+	uint64_t nodes = 0;
 
-	while (*end && bytes < ROUND_BYTES && nodes < ROUND_NODES) {
+	while (*end && bytes < ROUND_BYTES && nodes < max) {
 		bytes += (*end)->len;
 		nodes++;
 		end = &(*end)->next;
 	}
 	*list = *end;
 	*end = NULL;
+	*nodes_out = nodes;
 	return first;
 }
 
-static enum st apply_nodes(struct ese *g, const struct node *n, uint64_t *end_out, struct err *err)
+static enum st prepare(struct ese *g, const struct node *n, uint64_t *end_out, struct err *err)
 {
 	enum st st = ST_OK;
 
 	for (; st == ST_OK && n; n = n->next) {
-		if (n->way != NODE_LOGGED) {
-			body_passed(n);
+		if (n->way != NODE_LOGGED)
 			continue;
-		}
 		struct rec r = { .kind = n->kind,
 				 .db = n->db_number,
 				 .pos = n->pos,
@@ -99,7 +99,47 @@ static enum st apply_nodes(struct ese *g, const struct node *n, uint64_t *end_ou
 		st = apply_record(n->db, &r, true, true, err);
 		*end_out = n->pos + rec_size(n->len);
 	}
-	return st == ST_OK ? apply_end(g, *end_out, err) : st;
+	for (struct ese_db *db = g->dbs; st == ST_OK && db; db = db->next)
+		if (db->live)
+			st = round_prepare(db->round, *end_out, err);
+	return st;
+}
+
+static enum st publish(struct ese *g, const struct node *n, struct err *err)
+{
+	enum st st = ST_OK;
+
+	for (struct ese_db *db = g->dbs; st == ST_OK && db; db = db->next)
+		if (db->live)
+			st = round_publish(db->round, err);
+	for (; st == ST_OK && n; n = n->next)
+		if (n->way != NODE_LOGGED)
+			body_passed(n);
+	return st;
+}
+
+/* How many of the nodes behind the first `taken` are durable by now: those do not wait for the others. */
+static uint64_t durable_ahead(struct ese *g, uint64_t taken)
+{
+	uint64_t n;
+
+	pthread_mutex_lock(&g->lock);
+	n = g->durable - taken;
+	pthread_mutex_unlock(&g->lock);
+	return n;
+}
+
+/* The first `taken` nodes are durable; false: the group broke. */
+static bool wait_durable(struct ese *g, uint64_t taken)
+{
+	bool broken;
+
+	pthread_mutex_lock(&g->lock);
+	while (g->durable < taken && !g->broken)
+		pthread_cond_wait(&g->synced, &g->lock);
+	broken = g->broken;
+	pthread_mutex_unlock(&g->lock);
+	return !broken;
 }
 
 /* What a round leaves: callbacks, references, memory, room. */
@@ -152,28 +192,38 @@ static void drop_list(struct node *n)
 	}
 }
 
-/* After a failure: those who wait for room must come back to hear that there is none. */
+/* After a failure: those who wait for room, or for a round to end, must come back to hear that there is none. */
 static void give_up(struct ese *g, struct node *a, struct node *b)
 {
+	for (struct ese_db *db = g->dbs; db; db = db->next)
+		if (db->live)
+			round_abandon(db->round);
 	drop_list(a);
 	drop_list(b);
 	group_wake(g);
 }
 
-/* One list of nodes; false: the group broke. */
-static bool apply_list(struct ese *g, struct node *list)
+/* One list of nodes, which may be on their way to the disk; *taken counts them from the group's opening on.  False: the group broke. */
+static bool apply_list(struct ese *g, struct node *list, uint64_t *taken)
 {
 	while (list) {
-		struct node *round = cut_round(&list);
+		uint64_t max = durable_ahead(g, *taken), nodes;
+		struct node *round = cut_round(&list, max > 0 ? max : UINT64_MAX, &nodes);
 		struct finished f = { 0 };
 		struct err err = { 0 };
 		uint64_t pos = g->applied_pos; /* only this thread moves it */
+		enum st st = prepare(g, round, &pos, &err);
+		bool durable = st == ST_OK && wait_durable(g, *taken + nodes);
 
-		if (apply_nodes(g, round, &pos, &err) != ST_OK) {
+		if (durable)
+			st = publish(g, round, &err);
+		if (st != ST_OK)
 			group_break(g, &err);
+		if (st != ST_OK || !durable) {
 			give_up(g, round, list);
 			return false;
 		}
+		*taken += nodes;
 		finish_nodes(round, &f);
 		account(g, &f, pos);
 	}
@@ -199,6 +249,7 @@ static bool mark(struct ese *g, uint64_t applied)
 void *apply_thread(void *arg)
 {
 	struct ese *g = arg;
+	uint64_t taken = 0;
 
 	pthread_setname_np(pthread_self(), "ese-apply");
 	pdb_thread();
@@ -221,7 +272,7 @@ void *apply_thread(void *arg)
 			give_up(g, list, NULL);
 			return NULL;
 		}
-		if ((wanted && !mark(g, applied)) || !apply_list(g, list))
+		if ((wanted && !mark(g, applied)) || !apply_list(g, list, &taken))
 			return NULL;
 	}
 }

@@ -81,13 +81,14 @@ struct ese {
 	struct log *log;
 
 	pthread_mutex_t lock;
-	pthread_cond_t synced;        /* to the apply thread */
+	pthread_cond_t synced;        /* to the apply thread: nodes, or they are durable */
 	pthread_cond_t settled;       /* applied_seq moved, or the group broke */
 	pthread_cond_t check;         /* to the checkpointer */
 	pthread_cond_t checked;       /* from it */
 	_Atomic(struct ese_db *) dbs; /* grows only, at the front */
 	pthread_mutex_t life, slot;
-	struct node *head, **tail; /* synced, not yet applied */
+	struct node *head, **tail; /* placed in the log, not yet taken */
+	uint64_t placed, durable;  /* nodes handed over so far; of these, synced */
 	struct waiter *waiters;
 	uint64_t queue_bytes;     /* queued and not yet applied */
 	uint64_t queued, applied; /* nodes so far */

@@ -147,16 +147,28 @@ void ese_when_room(struct ese *g, void (*fn)(void *arg), void *arg)
 
 /* ---- from the log ---- */
 
-static void on_synced(void *arg, struct node *list)
+static void on_placed(void *arg, struct node *list)
 {
 	struct ese *g = arg;
 	struct node *last = list;
+	uint64_t nodes = 1;
 
-	while (last->next)
-		last = last->next;
+	for (; last->next; last = last->next)
+		nodes++;
 	pthread_mutex_lock(&g->lock);
 	*g->tail = list;
 	g->tail = &last->next;
+	g->placed += nodes;
+	pthread_cond_signal(&g->synced);
+	pthread_mutex_unlock(&g->lock);
+}
+
+static void on_synced(void *arg)
+{
+	struct ese *g = arg;
+
+	pthread_mutex_lock(&g->lock);
+	g->durable = g->placed;
 	pthread_cond_signal(&g->synced);
 	pthread_mutex_unlock(&g->lock);
 	shipping_moved(g);
@@ -349,6 +361,7 @@ static enum st start_log(struct ese *g, const struct log_end *end, struct err *e
 		.spares_max = (uint32_t)(g->o.checkpoint_bytes / g->o.segment_bytes) + 3,
 		.direct = direct_write,
 		.direct_sync = direct_sync,
+		.placed = on_placed,
 		.synced = on_synced,
 		.broken = on_broken,
 		.prepared = on_prepared,

@@ -1,7 +1,7 @@
 /* log.h - the writing half of a group's log: a queue, a committer, files prepared ahead.
  *
  * Any thread queues nodes.  The committer thread gathers what waits, lays it out as one group, writes
- * and syncs it, and hands the nodes on in order (`synced`, on that thread).  A second thread keeps two files
+ * hands the nodes on in order (`placed`), writes and syncs it and says so (`synced`, both on that thread).  A second thread keeps two files
  * prepared ahead, so that a full disk is known before work is taken.  After a failed write or sync
  * `broken` is called once, on an engine thread, and nothing is handed on any more.
  * docs/formats.md, "Log file"; docs/crash-states.md for the order of syncs. */
@@ -23,7 +23,7 @@ enum node_way {
 };
 
 /* A record on its way: made by its producer, owned by the log once queued, by whoever it is handed
- * to after the sync. */
+ * to when it has its place in the log. */
 struct node {
 	struct node *next;
 	enum rec_kind kind;
@@ -53,7 +53,10 @@ struct log_conf {
 	 * breaks the log. */
 	enum st (*direct)(void *arg, const struct node *n, struct err *err);
 	enum st (*direct_sync)(void *arg, struct err *err);
-	void (*synced)(void *arg, struct node *list);
+	/* Committer: these nodes have their places in a group, which is about to be written; they are whose this is given
+	 * to now.  Then: the group is durable.  Nothing else is placed in between. */
+	void (*placed)(void *arg, struct node *list);
+	void (*synced)(void *arg);
 	void (*broken)(void *arg, const struct err *why);
 	void (*prepared)(void *arg); /* log_starved or log_has_room may have changed */
 	void *arg;

@@ -1,7 +1,7 @@
 /* log_write.c - the committer: many records, one write, one sync; see log.h.
  *
  * The happy path: nodes queue up while a sync runs; then all of them are laid out behind a GROUP
- * record, padded to the page, written and synced at once, and handed on.  Where the file ends, END closes the
+ * record, handed on, padded to the page, written and synced at once.  Where the file ends, END closes the
  * group and the next file, already prepared, takes over.
  * Possible failures: a failed write or sync breaks the group for good; no file ahead makes the
  * committer wait, with what it was given, until there is one. */
@@ -309,7 +309,7 @@ static bool commit_group(struct log *l, struct node **list)
 	struct layout g = { .used = GROUP_FIRST, .records = 1 };
 	struct node *first = *list, **end;
 	uint32_t queued;
-	bool full = false;
+	bool full = false, some;
 	struct err err = { 0 };
 
 	if (gather(l, &g, list, &end, &full, &err) != ST_OK) {
@@ -324,15 +324,18 @@ static bool commit_group(struct log *l, struct node **list)
 		if (full)
 			put_end(l, &g);
 	}
+	some = end != list;
+	if (some) {
+		*list = *end;
+		*end = NULL;
+		l->c.placed(l->c.arg, first);
+	}
 	if (g.records > 1 && write_group(l, &g, queued, &err) != ST_OK) {
 		log_break(l, &err);
 		return false;
 	}
-	if (end != list) {
-		*list = *end;
-		*end = NULL;
-		l->c.synced(l->c.arg, first);
-	}
+	if (some)
+		l->c.synced(l->c.arg);
 	if (full)
 		next_file(l);
 	return true;

@@ -284,26 +284,64 @@ static bool put_changes(struct memtable *t, uint64_t number, struct span changes
 	return true;
 }
 
-enum st pdb_write(struct pdb *p, struct pdb_batch *b, struct err *err)
+/* With the lock held, after anything went wrong. */
+static enum st say_failed(struct pdb *p, struct err *err)
+{
+	if (p->failed.st != ST_OK && err)
+		*err = p->failed;
+	return p->failed.st;
+}
+
+enum st pdb_prepare(struct pdb *p, struct pdb_batch *b, struct err *err)
 {
 	enum st st;
 
 	pthread_mutex_lock(&p->lock);
+	while (p->prepared && p->failed.st == ST_OK)
+		pthread_cond_wait(&p->frozen, &p->lock);
 	if (p->failed.st == ST_OK &&
 	    (b->changes.failed ||
 	     !put_changes(p->view->active->rows, p->number + 1, buf_get(&b->changes))))
 		fail(&p->failed, ST_NOMEM, "write rows"); /* half of it is there: no more */
-	st = p->failed.st;
+	p->prepared = p->failed.st == ST_OK;
+	st = say_failed(p, err);
+	pthread_mutex_unlock(&p->lock);
+	buf_clear(&b->changes);
+	return st;
+}
+
+enum st pdb_publish(struct pdb *p, struct err *err)
+{
+	enum st st;
+
+	pthread_mutex_lock(&p->lock);
+	p->prepared = false;
+	st = say_failed(p, err);
 	if (st == ST_OK) {
 		p->number++;
 		if (memtable_bytes(p->view->active->rows) > p->limit)
 			st = flush_freeze(p, err);
-	} else if (err) {
-		*err = p->failed;
 	}
+	pthread_cond_broadcast(&p->frozen);
 	pthread_mutex_unlock(&p->lock);
-	buf_clear(&b->changes);
 	return st;
+}
+
+void pdb_abandon(struct pdb *p)
+{
+	pthread_mutex_lock(&p->lock);
+	if (p->prepared)
+		fail(&p->failed, ST_IO, "rows that were to come did not");
+	p->prepared = false;
+	pthread_cond_broadcast(&p->frozen);
+	pthread_mutex_unlock(&p->lock);
+}
+
+enum st pdb_write(struct pdb *p, struct pdb_batch *b, struct err *err)
+{
+	enum st st = pdb_prepare(p, b, err);
+
+	return st == ST_OK ? pdb_publish(p, err) : st;
 }
 
 enum st pdb_snapshot(struct pdb *p, const char *dir, struct err *err)

@@ -48,6 +48,11 @@ void pdb_batch_clear(struct pdb_batch *b);
 /* Apply and empty the batch; all of it is visible at once, none of it durable.  Waits when both tables are full.  After a
  * failure nothing more is taken. */
 enum st pdb_write(struct pdb *p, struct pdb_batch *b, struct err *err);
+/* The same in two steps: into memory, where nobody sees it; then visible, at once.  Between the two (not long: flushes and
+ * other writers wait) it may also be abandoned, after which nothing more is taken. */
+enum st pdb_prepare(struct pdb *p, struct pdb_batch *b, struct err *err);
+enum st pdb_publish(struct pdb *p, struct err *err);
+void pdb_abandon(struct pdb *p); /* nothing prepared: nothing done */
 /* Everything written before the call is durable when it returns. */
 enum st pdb_flush(struct pdb *p, struct err *err);
 /* All rows written before the call, as a folder of its own that pdb_open and pdb_open_readonly take; RocksDB's files are

@@ -162,8 +162,13 @@ enum st flush_freeze(struct pdb *p, struct err *err)
 {
 	enum st st = ST_OK;
 
-	while (st == ST_OK && p->tables_written < p->tables_frozen)
+	for (;;) {
 		st = wait_written(p, p->tables_frozen, err);
+		if (st != ST_OK || (p->tables_written == p->tables_frozen && !p->prepared))
+			break;
+		if (p->prepared)
+			pthread_cond_wait(&p->frozen, &p->lock);
+	}
 	if (st != ST_OK || memtable_is_empty(p->view->active->rows))
 		return st;
 	st = set_view(p, table_new(), p->view->active, err);

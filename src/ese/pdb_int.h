@@ -38,7 +38,9 @@ struct pdb {
 	/* Writers and the flusher.  Taken before `look`. */
 	pthread_mutex_t lock;
 	pthread_cond_t freeze; /* to the flusher: there is a frozen table, or `stop` */
-	pthread_cond_t frozen; /* from it: there is none any more, or it failed */
+	pthread_cond_t
+		frozen; /* from it: there is none any more, or it failed; a prepared batch is settled */
+	bool prepared; /* a batch is in the active table that is not to be seen yet */
 	uint64_t tables_frozen, tables_written;
 	bool stop, flusher_runs;
 	struct err failed; /* a table could not be written: nothing more is taken */

@@ -25,9 +25,11 @@ struct round {
 	struct ese_db *db;
 	struct pdb_batch *batch;
 	bool dirty;
+	bool prepared; /* the rows are in memory, but nobody sees them */
+	uint64_t prepared_pos;
 	struct touched *table[TABLE], *all;
 	struct buf scratch;
-	/* Pages that bodies were moved away from: deleted when the rows say so. */
+	/* Pages that bodies left: deleted when the rows say so, durably. */
 	struct run *left;
 	uint32_t nleft, cap_left;
 
@@ -68,7 +70,7 @@ static void forget(struct round *r)
 	memset(r->table, 0, sizeof(r->table));
 	r->niov = 0;
 	r->nleft = 0;
-	r->dirty = false;
+	r->dirty = r->prepared = false;
 }
 
 void round_drop_all(struct round *r)
@@ -214,7 +216,7 @@ static enum st leave_run(struct round *r, uint32_t page, uint32_t pages, struct 
 		struct run *more = realloc(r->left, cap * sizeof(*more));
 
 		if (!more)
-			return fail(err, ST_NOMEM, "move a body");
+			return fail(err, ST_NOMEM, "pages of a body");
 		r->left = more;
 		r->cap_left = cap;
 	}
@@ -309,13 +311,9 @@ enum st round_drop(struct round *r, uint64_t id, struct err *err)
 	if (st != ST_OK || !t->exists || t->count > 0)
 		return st;
 	t->exists = false;
-	for (uint32_t i = 0; i < t->row.nruns; i++) {
-		uint32_t page = run_page(t->row.runs, i), pages = run_pages(t->row.runs, i);
-
-		space_delete(r->db->space, page, pages);
-		pins_defer(r->db->pins, page, pages);
-	}
-	return ST_OK;
+	for (uint32_t i = 0; st == ST_OK && i < t->row.nruns; i++)
+		st = leave_run(r, run_page(t->row.runs, i), run_pages(t->row.runs, i), err);
+	return st;
 }
 
 /* ---- the end of a round ---- */
@@ -391,7 +389,7 @@ void round_mark(struct round *r)
 	r->dirty = true;
 }
 
-enum st round_end(struct round *r, uint64_t applied, struct err *err)
+enum st round_prepare(struct round *r, uint64_t applied, struct err *err)
 {
 	enum st st;
 
@@ -403,17 +401,42 @@ enum st round_end(struct round *r, uint64_t applied, struct err *err)
 	if (st != ST_OK)
 		return st;
 	put_space(r);
-	if (applied < r->db->applied)
-		applied = r->db->applied;
-	put_applied(r, applied);
-	st = pdb_write(r->db->rows, r->batch, err);
+	r->prepared_pos = applied > r->db->applied ? applied : r->db->applied;
+	put_applied(r, r->prepared_pos);
+	st = pdb_prepare(r->db->rows, r->batch, err);
+	r->prepared = st == ST_OK;
+	return st;
+}
+
+enum st round_publish(struct round *r, struct err *err)
+{
+	enum st st;
+
+	if (!r->prepared)
+		return ST_OK;
+	r->prepared = false;
+	st = pdb_publish(r->db->rows, err);
 	if (st != ST_OK)
 		return st;
-	r->db->applied = applied;
+	r->db->applied = r->prepared_pos;
 	for (uint32_t i = 0; i < r->nleft; i++)
 		pins_defer(r->db->pins, r->left[i].page, r->left[i].pages);
 	for (struct touched *t = r->all; t; t = t->all)
 		body_applied(r->db, t->id, t->count, !t->exists);
 	forget(r);
 	return ST_OK;
+}
+
+void round_abandon(struct round *r)
+{
+	if (r->prepared)
+		pdb_abandon(r->db->rows);
+	r->prepared = false;
+}
+
+enum st round_end(struct round *r, uint64_t applied, struct err *err)
+{
+	enum st st = round_prepare(r, applied, err);
+
+	return st == ST_OK ? round_publish(r, err) : st;
 }

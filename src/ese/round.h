@@ -20,7 +20,13 @@ enum st round_drop(struct round *r, uint64_t body_id, struct err *err); /* a FRE
 void round_drop_all(struct round *r);
 /* The next round_end writes the applied position even if nothing was added. */
 void round_mark(struct round *r);
-/* Nothing added: nothing done. */
+/* In two steps: bytes to their pages and rows into memory, where nobody sees them, which may be done before the
+ * records are durable; then, when they are, rows and counts become visible and the pages that were left go free. */
+enum st round_prepare(struct round *r, uint64_t applied, struct err *err);
+enum st round_publish(struct round *r, struct err *err);
+/* What was prepared will not be published: the group is broken. */
+void round_abandon(struct round *r);
+/* Both.  Nothing added: nothing done. */
 enum st round_end(struct round *r, uint64_t applied, struct err *err);
 
 #endif
