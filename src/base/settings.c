@@ -104,7 +104,7 @@ const struct setting settings[] = {
 	INT("ship_keep_bytes", GIB, MIB, 1024 * GIB, "bytes",
 	    "Log that is kept for a standby that has not got it yet. One that falls behind further must begin again from a backup."),
 	INT("disk_warn_bytes", GIB, 0, 1024 * GIB, "bytes",
-	    "Free room on a disk below which a warning is written down and shown by 'mailroot status'. 0: see the next."),
+	    "Free room on a disk below which a warning is written down and shown by 'mailroot status'. Below half of it, log files that are only kept for a roll-forward are given up, and a full backup is due. 0: see the next."),
 	INT("disk_warn_percent", 3, 0, 100, "percent",
 	    "The same as a part of the disk; the larger of the two counts, but no more than half of the disk. Both 0: no warning."),
 	INT("cache_bytes", 64 * MIB, MIB, 1024 * GIB, "bytes", "Memory for blocks of the property database."),

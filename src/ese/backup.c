@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "ese/ese_int.h"
+#include "ese/io.h"
 #include "ese/rows.h"
 
 #include <assert.h>
@@ -29,22 +30,37 @@ struct ese_backup {
 
 /* ---- which logs are kept (ese.lock held) ---- */
 
-uint32_t backup_keep_from(struct ese *g, uint64_t checkpoint_pos)
+static enum ese_chain chain_of(const struct ese *g)
 {
-	uint32_t from = pos_gen(checkpoint_pos);
+	if (!g->facts.last_pos)
+		return CHAIN_NONE;
+	return g->circular || g->facts.flags & CHECKPOINT_CHAIN_BROKEN ? CHAIN_BROKEN : CHAIN_WHOLE;
+}
 
-	if (g->kept.chain == CHAIN_WHOLE && g->kept.from < from)
-		from = g->kept.from;
-	if (g->kept.held && g->kept.held < from)
-		from = g->kept.held;
+uint32_t backup_keep_from(struct ese *g, uint64_t needed)
+{
+	uint32_t from = pos_gen(needed);
+
+	if (chain_of(g) == CHAIN_WHOLE && pos_gen(g->facts.last_pos) < from)
+		from = pos_gen(g->facts.last_pos);
+	if (g->backup_holds && g->backup_holds < from)
+		from = g->backup_holds;
 	return from;
 }
 
-void backup_give_up(struct ese *g)
+void backup_look_at_space(struct ese *g)
 {
-	if (g->kept.chain == CHAIN_WHOLE)
-		g->kept.chain = CHAIN_BROKEN;
-	g->kept.from = 0;
+	uint64_t bytes;
+	bool kept;
+
+	if (!g->o.low_bytes || io_space(g->dir, &bytes, NULL) != ST_OK || bytes >= g->o.low_bytes)
+		return;
+	pthread_mutex_lock(&g->lock);
+	kept = chain_of(g) == CHAIN_WHOLE && !g->backup_holds &&
+	       pos_gen(g->facts.last_pos) < pos_gen(g->checkpoint_pos);
+	if (kept)
+		g->facts.flags |= CHECKPOINT_CHAIN_BROKEN;
+	pthread_mutex_unlock(&g->lock);
 }
 
 /* ---- one database ---- */
@@ -137,19 +153,20 @@ static void snap_all(struct ese_backup *b)
 
 static enum st list_dbs(struct ese_backup *b, struct err *err)
 {
-	size_t n = 0;
+	struct ese_db *all[ESE_DATABASES];
+	size_t n = ese_db_list(b->g, all, ESE_DATABASES);
 
-	for (struct ese_db *db = b->g->dbs; db; db = db->next)
-		n++;
+	if (n > ESE_DATABASES)
+		n = ESE_DATABASES;
 	b->held = calloc(n + 1, sizeof(*b->held));
 	b->dbs = calloc(n + 1, sizeof(*b->dbs));
 	if (!b->held || !b->dbs)
 		return fail(err, ST_NOMEM, "backup of %s", b->g->dir);
-	for (struct ese_db *db = b->g->dbs; db && b->ndbs < n; db = db->next) {
-		if (db->removed)
-			continue;
+	for (; b->ndbs < n; b->ndbs++) {
+		struct ese_db *db = all[b->ndbs];
+
 		b->held[b->ndbs].db = db;
-		b->dbs[b->ndbs++] = (struct ese_backup_db){ .name = db->name, .id = db->id };
+		b->dbs[b->ndbs] = (struct ese_backup_db){ .name = db->name, .id = db->id };
 	}
 	return ST_OK;
 }
@@ -171,8 +188,9 @@ static enum st begin_full(struct ese_backup *b, struct err *err)
 		if (!b->dbs[i].why && (!first || pos_gen(b->dbs[i].position) < first))
 			first = pos_gen(b->dbs[i].position);
 	pthread_mutex_lock(&g->lock);
-	g->kept.held = first ? first : pos_gen(g->checkpoint_pos);
-	b->first_gen = g->kept.held;
+	if (first)
+		g->backup_holds = first;
+	b->first_gen = g->circular || g->direct_now > 0 ? 0 : g->backup_holds;
 	pthread_mutex_unlock(&g->lock);
 	return ST_OK;
 }
@@ -188,12 +206,12 @@ enum st ese_backup_begin(struct ese *g, bool full, struct ese_backup **out, stru
 	b->g = g;
 	b->full = full;
 	pthread_mutex_lock(&g->lock);
-	busy = g->kept.held != 0;
+	busy = g->backup_holds != 0;
 	if (!busy) {
-		bool chain = g->kept.chain == CHAIN_WHOLE;
+		bool chain = chain_of(g) == CHAIN_WHOLE;
 
-		g->kept.held = chain && !full ? g->kept.from : pos_gen(g->checkpoint_pos);
-		b->first_gen = chain ? g->kept.from : 0;
+		b->first_gen = chain ? pos_gen(g->facts.last_pos) : 0;
+		g->backup_holds = chain && !full ? b->first_gen : pos_gen(g->checkpoint_pos);
 	}
 	pthread_mutex_unlock(&g->lock);
 	if (busy) {
@@ -214,34 +232,49 @@ void ese_backup_info(const struct ese_backup *b, struct ese_backup_info *out)
 {
 	*out = (struct ese_backup_info){ .first_gen = b->first_gen,
 					 .ndbs = b->ndbs,
-					 .dbs = b->dbs };
+					 .dbs = b->dbs,
+					 .circular = ese_circular(b->g) };
 	memcpy(out->signature, b->g->signature, LOG_SIGNATURE);
 }
 
 enum st ese_backup_roll(struct ese_backup *b, uint32_t *next_out, struct err *err)
 {
-	enum st st = log_roll(b->g->log, &b->next_gen, err);
+	enum st st;
 
+	if (ese_circular(b->g)) {
+		*next_out = 0;
+		return ST_OK;
+	}
+	st = log_roll(b->g->log, &b->next_gen, err);
 	if (st == ST_OK)
 		*next_out = b->next_gen;
 	return st;
 }
 
-/* The slot is written by the checkpoint, and log files go after it. */
-static enum st note_done(struct ese_backup *b, struct err *err)
+/* With the locks held. */
+static void note_done(struct checkpoint_facts *f, void *arg)
 {
-	struct ese *g = b->g;
+	struct ese_backup *b = arg;
 
-	if (!b->next_gen)
-		return fail(err, ST_BAD, "the backup's logs were not closed");
-	pthread_mutex_lock(&g->lock);
-	g->kept.chain = CHAIN_WHOLE;
-	g->kept.from = b->next_gen;
-	g->kept.time = (uint64_t)clock_real();
-	g->kept.full = b->full;
-	g->kept.held = 0;
-	pthread_mutex_unlock(&g->lock);
-	return ese_checkpoint(g, err);
+	f->last_pos = pos_of(b->next_gen, SEG_HEAD);
+	f->last_time = (uint64_t)clock_real();
+	if (b->full) {
+		f->full_pos = f->last_pos;
+		f->full_time = f->last_time;
+		f->flags &= ~CHECKPOINT_CHAIN_BROKEN;
+	}
+	b->g->backup_holds = 0;
+}
+
+/* Circular logging: there is no position to go on from. */
+static void note_circular(struct checkpoint_facts *f, void *arg)
+{
+	struct ese_backup *b = arg;
+
+	f->last_pos = f->full_pos = b->g->applied_pos;
+	f->last_time = f->full_time = (uint64_t)clock_real();
+	f->flags |= CHECKPOINT_CHAIN_BROKEN;
+	b->g->backup_holds = 0;
 }
 
 enum st ese_backup_end(struct ese_backup *b, bool done, struct err *err)
@@ -251,10 +284,11 @@ enum st ese_backup_end(struct ese_backup *b, bool done, struct err *err)
 
 	for (size_t i = 0; i < b->ndbs; i++)
 		let_go(&b->held[i]);
+	/* The slot is written, and log files go after it. */
 	if (done)
-		st = note_done(b, err);
+		st = checkpoint_facts_change(g, b->next_gen ? note_done : note_circular, b, err);
 	pthread_mutex_lock(&g->lock);
-	g->kept.held = 0;
+	g->backup_holds = 0;
 	pthread_mutex_unlock(&g->lock);
 	free(b->held);
 	free(b->dbs);
@@ -268,12 +302,12 @@ void ese_logs(struct ese *g, struct ese_logs *out)
 
 	pthread_mutex_lock(&g->lock);
 	needed = pos_gen(g->checkpoint_pos);
-	*out = (struct ese_logs){ .chain = g->kept.chain,
+	*out = (struct ese_logs){ .chain = chain_of(g),
 				  .files = needed > oldest ? needed - oldest : 0,
 				  .from_gen = oldest,
-				  .backup_time = g->kept.time,
-				  .backup_full = g->kept.full,
-				  .backup_runs = g->kept.held != 0 };
+				  .backup_time = g->facts.last_time,
+				  .full_time = g->facts.full_time,
+				  .backup_runs = g->backup_holds != 0 };
 	pthread_mutex_unlock(&g->lock);
 	out->bytes = (uint64_t)out->files * g->o.segment_bytes;
 }

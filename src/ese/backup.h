@@ -52,7 +52,7 @@ struct ese_logs {
 	uint64_t bytes;       /* of these */
 	uint32_t from_gen;    /* the oldest log file there is */
 	uint64_t backup_time; /* end of the last backup, ns since 1970; 0: never */
-	bool backup_full;     /* it was a full one */
+	uint64_t full_time;   /* of the last full one */
 	bool backup_runs;
 };
 void ese_logs(struct ese *g, struct ese_logs *out);

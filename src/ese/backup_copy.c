@@ -40,6 +40,10 @@ enum st bk_step(struct bk_run *r, const char *what, uint64_t bytes, struct err *
 enum st bk_note(struct bk_run *r, const char *text, struct err *err)
 {
 	r->p.findings++;
+	if (r->found) {
+		r->found(r->o.arg, text);
+		return ST_OK;
+	}
 	return bk_add_finding(r->m, text) ? ST_OK : fail(err, ST_NOMEM, "a finding");
 }
 
@@ -239,7 +243,10 @@ static enum st add_folder(struct bk_run *r, const char *from, const char *path, 
 static enum st copy_db(struct bk_run *r, const struct bk_source *s, const struct bk_source_db *db,
 		       struct err *err)
 {
-	char from[SEG_PATH_MAX], path[SEG_PATH_MAX];
+	char from[SEG_PATH_MAX], path[SEG_PATH_MAX], label[512], stm[SEG_PATH_MAX];
+	struct bk_stream f = {
+		.label = label, .rows = from, .from = stm, .to = path, .bytes = db->stm_bytes
+	};
 	struct bk_db *d = bk_add_db(r->m);
 	enum st st;
 
@@ -253,9 +260,10 @@ static enum st copy_db(struct bk_run *r, const struct bk_source *s, const struct
 	snprintf(from, sizeof(from), "%s/%s.snap", s->path, db->name);
 	snprintf(path, sizeof(path), "groups/%s/%s.edb", s->group, db->name);
 	st = add_folder(r, from, path, err);
-	if (st == ST_OK)
-		st = bk_copy_stream(r, s, db, d, err);
-	return st;
+	snprintf(label, sizeof(label), "%s/%s", s->group, db->name);
+	snprintf(stm, sizeof(stm), "%s/%s.stm", s->path, db->name);
+	snprintf(path, sizeof(path), "%s/groups/%s/%s.stm", r->folder, s->group, db->name);
+	return st == ST_OK ? bk_copy_stream(r, &f, &d->pages, &d->bodies, err) : st;
 }
 
 static enum st leave_out(struct bk_run *r, const struct bk_source *s, const struct bk_source_db *db,
@@ -406,27 +414,39 @@ static enum st begin(struct bk_run *r, struct err *err)
 	return st;
 }
 
-enum st bk_run_new(const struct bk_options *o, const struct bk_source *sources, size_t nsources,
-		   struct bk_run **out, struct err *err)
+struct bk_run *bk_run_alloc(const struct bk_options *o)
 {
 	struct bk_run *r = calloc(1, sizeof(*r));
-	enum st st;
 
 	if (!r)
-		return fail(err, ST_NOMEM, "backup");
+		return NULL;
 	r->o = *o;
-	r->sources = sources;
-	r->nsources = nsources;
 	r->began = clock_mono();
-	r->m = bk_new();
 	r->hash = hash_new();
 	if (posix_memalign((void **)&r->chunk, SEG_HEAD, (size_t)2 * BK_CHUNK) != 0)
 		r->chunk = NULL;
 	r->other = r->chunk ? r->chunk + BK_CHUNK : NULL;
-	if (!r->m || !r->hash || !r->chunk) {
+	if (!r->hash || !r->chunk) {
+		bk_run_free(r);
+		return NULL;
+	}
+	return r;
+}
+
+enum st bk_run_new(const struct bk_options *o, const struct bk_source *sources, size_t nsources,
+		   struct bk_run **out, struct err *err)
+{
+	struct bk_run *r = bk_run_alloc(o);
+	enum st st;
+
+	if (r)
+		r->m = bk_new();
+	if (!r || !r->m) {
 		bk_run_free(r);
 		return fail(err, ST_NOMEM, "backup");
 	}
+	r->sources = sources;
+	r->nsources = nsources;
 	r->m->full = o->full;
 	r->m->began = (uint64_t)clock_real();
 	st = begin(r, err);
@@ -444,6 +464,7 @@ void bk_run_free(struct bk_run *r)
 		return;
 	free(r->chunk);
 	hash_free(r->hash);
+	free(r->damaged);
 	bk_free(r->prev);
 	bk_free(r->m);
 	free(r);
@@ -493,4 +514,15 @@ const char *bk_run_folder(const struct bk_run *r)
 void bk_run_progress(const struct bk_run *r, struct bk_progress *out)
 {
 	*out = r->p;
+}
+
+const struct bk_damaged *bk_run_damaged(const struct bk_run *r, size_t *n_out)
+{
+	*n_out = r->ndamaged;
+	return r->damaged;
+}
+
+enum st bk_run_note(struct bk_run *r, const char *text, struct err *err)
+{
+	return bk_note(r, text, err);
 }

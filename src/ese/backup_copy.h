@@ -41,9 +41,6 @@ struct bk_options {
 	uint64_t rate; /* bytes a second, 0: as fast as it goes */
 	/* Often; may be NULL.  False: stop, which gives ST_GONE. */
 	bool (*progress)(void *arg, const struct bk_progress *p);
-	/* Append who knows body `id` by what, to a finding; may be NULL. */
-	void (*describe)(void *arg, const char *group, const char *db, uint64_t id,
-			 struct buf *out);
 	void *arg;
 };
 
@@ -62,6 +59,14 @@ enum st bk_run_end(struct bk_run *r, struct err *err);
 const struct bk *bk_run_manifest(const struct bk_run *r);
 const char *bk_run_folder(const struct bk_run *r);
 void bk_run_progress(const struct bk_run *r, struct bk_progress *out);
+/* Bodies that findings are about, the run's. */
+struct bk_damaged {
+	const char *group, *db;
+	uint64_t body;
+};
+const struct bk_damaged *bk_run_damaged(const struct bk_run *r, size_t *n_out);
+/* One finding more: who knows such a body by what. */
+enum st bk_run_note(struct bk_run *r, const char *text, struct err *err);
 
 /* ---- sequences ---- */
 

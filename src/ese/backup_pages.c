@@ -175,12 +175,27 @@ enum st bk_pages_count(struct pdb *rows, uint64_t *out, struct err *err)
 
 struct stream {
 	struct bk_run *r;
-	const struct bk_source *s;
-	const struct bk_source_db *db;
-	char name[1024];
+	const struct bk_stream *f;
 	int from, to;
 	bool again; /* the file was there: some pages may be right */
 };
+
+/* Once, since its pages come one behind the other. */
+static bool remember(struct stream *c, uint64_t body)
+{
+	struct bk_run *r = c->r;
+	struct bk_damaged *more;
+
+	if (!c->f->group || (r->ndamaged && r->damaged[r->ndamaged - 1].body == body &&
+			     r->damaged[r->ndamaged - 1].db == c->f->db))
+		return true;
+	more = realloc(r->damaged, (r->ndamaged + 1) * sizeof(*more));
+	if (!more)
+		return false;
+	r->damaged = more;
+	more[r->ndamaged++] = (struct bk_damaged){ c->f->group, c->f->db, body };
+	return true;
+}
 
 static enum st note_body(void *arg, uint64_t body, const char *text, struct err *err)
 {
@@ -188,12 +203,11 @@ static enum st note_body(void *arg, uint64_t body, const char *text, struct err 
 	struct buf words = BUF_MAX(4096);
 	enum st st;
 
-	buf_printf(&words, "%s/%s: body %" PRIu64, c->s->group, c->db->name, body);
-	if (c->r->o.describe)
-		c->r->o.describe(c->r->o.arg, c->s->group, c->db->name, body, &words);
+	buf_printf(&words, "%s: body %" PRIu64, c->f->label, body);
 	buf_printf(&words, ": %s", text);
 	buf_char(&words, '\0');
-	st = words.failed ? fail(err, ST_NOMEM, "a finding") : bk_note(c->r, words.at, err);
+	st = words.failed || !remember(c, body) ? fail(err, ST_NOMEM, "a finding")
+						: bk_note(c->r, words.at, err);
 	buf_free(&words);
 	return st;
 }
@@ -203,7 +217,7 @@ static bool there(struct stream *c, const struct bk_window *w, uint64_t off, siz
 {
 	size_t got;
 
-	if (!c->again || io_read(c->to, c->r->other, len, off, &got, c->name, NULL) != ST_OK ||
+	if (!c->again || io_read(c->to, c->r->other, len, off, &got, c->f->label, NULL) != ST_OK ||
 	    got < len)
 		return false;
 	for (uint32_t i = 0; i < w->n; i++)
@@ -221,8 +235,7 @@ static enum st check_window(struct stream *c, const struct bk_window *w, struct 
 
 		if (bk_page_ok(w, i, c->r->chunk))
 			continue;
-		snprintf(text, sizeof(text), "page %u is not what was written (copied as it is)",
-			 w->first + i);
+		snprintf(text, sizeof(text), "page %u is not what was written", w->first + i);
 		st = note_body(c, w->pages[i].body, text, err);
 	}
 	return st;
@@ -234,10 +247,10 @@ static enum st read_pages(struct stream *c, uint64_t off, size_t len)
 	size_t got;
 
 	memset(c->r->chunk, 0, len);
-	if (io_read(c->from, c->r->chunk, len, off, &got, c->name, NULL) == ST_OK)
+	if (io_read(c->from, c->r->chunk, len, off, &got, c->f->label, NULL) == ST_OK)
 		return ST_OK;
 	for (size_t at = 0; at < len; at += PAGE)
-		io_read(c->from, c->r->chunk + at, PAGE, off + at, &got, c->name, NULL);
+		io_read(c->from, c->r->chunk + at, PAGE, off + at, &got, c->f->label, NULL);
 	return ST_OK;
 }
 
@@ -248,21 +261,21 @@ static enum st copy_window(void *arg, const struct bk_window *w, struct err *err
 	size_t len = (size_t)w->n * PAGE;
 	enum st st;
 
-	if (off + len > c->db->stm_bytes)
+	if (off + len > c->f->bytes)
 		return note_body(c, w->pages[0].body,
 				 "its row names pages behind the end of the file", err);
 	c->r->p.pages += w->n;
 	if (there(c, w, off, len)) {
 		c->r->p.kept += len;
-		return bk_step(c->r, c->name, len, err);
+		return bk_step(c->r, c->f->label, len, err);
 	}
 	st = read_pages(c, off, len);
 	if (st == ST_OK)
 		st = check_window(c, w, err);
-	if (st == ST_OK)
-		st = io_write(c->to, c->r->chunk, len, off, c->name, err);
+	if (st == ST_OK && c->to >= 0)
+		st = io_write(c->to, c->r->chunk, len, off, c->f->label, err);
 	c->r->p.copied += st == ST_OK ? len : 0;
-	return st == ST_OK ? bk_step(c->r, c->name, len, err) : st;
+	return st == ST_OK ? bk_step(c->r, c->f->label, len, err) : st;
 }
 
 /* The rows can't say which pages matter: all of them, unverified. */
@@ -270,76 +283,76 @@ static enum st copy_all(struct stream *c, struct err *err)
 {
 	enum st st = ST_OK;
 
-	for (uint64_t off = 0; st == ST_OK && off < c->db->stm_bytes; off += BK_CHUNK) {
-		uint64_t left = c->db->stm_bytes - off;
+	for (uint64_t off = 0; st == ST_OK && off < c->f->bytes; off += BK_CHUNK) {
+		uint64_t left = c->f->bytes - off;
 		size_t len = left < BK_CHUNK ? (size_t)left : BK_CHUNK;
 
 		st = read_pages(c, off, len);
-		if (st == ST_OK)
-			st = io_write(c->to, c->r->chunk, len, off, c->name, err);
+		if (st == ST_OK && c->to >= 0)
+			st = io_write(c->to, c->r->chunk, len, off, c->f->label, err);
 		c->r->p.copied += len;
 		if (st == ST_OK)
-			st = bk_step(c->r, c->name, len, err);
+			st = bk_step(c->r, c->f->label, len, err);
 	}
 	return st;
 }
 
-static enum st copy_pages(struct stream *c, const char *rows_path, struct bk_db *out,
+static enum st copy_pages(struct stream *c, uint64_t *pages_out, uint64_t *bodies_out,
 			  struct err *err)
 {
 	struct bk_pages w = { .window = copy_window, .found = note_body, .arg = c };
 	struct err why = { 0 };
 	struct pdb *rows;
 	char text[512];
-	enum st st = bk_open_rows(rows_path, &rows, &why);
+	enum st st = bk_open_rows(c->f->rows, &rows, &why);
 
 	if (st == ST_OK) {
 		st = bk_pages_walk(rows, &w, &why);
 		pdb_close(rows);
 	}
-	out->pages = w.pages;
-	out->bodies = w.bodies;
+	*pages_out = w.pages;
+	*bodies_out = w.bodies;
 	if (st != ST_CORRUPT && st != ST_OK && err)
 		*err = why;
 	if (st != ST_CORRUPT)
 		return st;
-	snprintf(text, sizeof(text),
-		 "%s/%s: rows are damaged, all pages are copied without being verified: %.200s",
-		 c->s->group, c->db->name, why.text);
+	snprintf(text, sizeof(text), "%s: rows are damaged, so pages can't be verified: %.200s",
+		 c->f->label, why.text);
 	st = bk_note(c->r, text, err);
 	return st == ST_OK ? copy_all(c, err) : st;
 }
 
-enum st bk_copy_stream(struct bk_run *r, const struct bk_source *s, const struct bk_source_db *db,
-		       struct bk_db *out, struct err *err)
+static enum st open_target(struct stream *c, struct err *err)
 {
-	struct stream c = { .r = r, .s = s, .db = db };
-	char path[SEG_PATH_MAX], rows[SEG_PATH_MAX];
 	struct stat info;
 	enum st st;
 
-	snprintf(c.name, sizeof(c.name), "groups/%s/%s.stm", s->group, db->name);
-	snprintf(path, sizeof(path), "%s/%s.stm", s->path, db->name);
-	st = io_open(path, O_RDONLY, &c.from, err);
+	if (!c->f->to)
+		return ST_OK;
+	st = io_open(c->f->to, O_RDWR | O_CREAT, &c->to, err);
 	if (st != ST_OK)
 		return st;
-	snprintf(path, sizeof(path), "%s/%s", r->folder, c.name);
-	st = io_open(path, O_RDWR | O_CREAT, &c.to, err);
-	if (st != ST_OK) {
-		close(c.from);
+	if (fstat(c->to, &info) < 0)
+		return fail_errno(err, "%s", c->f->to);
+	c->again = info.st_size > 0;
+	return io_truncate(c->to, c->f->bytes, c->f->to, err);
+}
+
+enum st bk_copy_stream(struct bk_run *r, const struct bk_stream *f, uint64_t *pages_out,
+		       uint64_t *bodies_out, struct err *err)
+{
+	struct stream c = { .r = r, .f = f, .to = -1 };
+	enum st st = io_open(f->from, O_RDONLY, &c.from, err);
+
+	if (st != ST_OK)
 		return st;
-	}
-	if (fstat(c.to, &info) < 0)
-		st = fail_errno(err, "%s", path);
-	c.again = st == ST_OK && info.st_size > 0;
+	st = open_target(&c, err);
 	if (st == ST_OK)
-		st = io_truncate(c.to, db->stm_bytes, path, err);
-	snprintf(rows, sizeof(rows), "%s/%s.snap", s->path, db->name);
-	if (st == ST_OK)
-		st = copy_pages(&c, rows, out, err);
-	if (st == ST_OK)
-		st = io_sync(c.to, path, err);
-	close(c.to);
+		st = copy_pages(&c, pages_out, bodies_out, err);
+	if (st == ST_OK && c.to >= 0)
+		st = io_sync(c.to, f->to, err);
+	if (c.to >= 0)
+		close(c.to);
 	close(c.from);
 	return st;
 }

@@ -13,14 +13,19 @@ struct bk_run {
 	const struct bk_source *sources;
 	size_t nsources;
 	char folder[SEG_PATH_MAX / 2];
-	struct bk *m;
+	struct bk *m; /* being made; NULL where a backup is only read: findings go to found() */
+	void (*found)(void *arg, const char *text);
 	struct hash *hash;
 	char *chunk, *other; /* BK_CHUNK bytes each, for pages aligned */
 	struct bk_progress p;
 	int64_t began;
+	struct bk_damaged *damaged;
+	size_t ndamaged;
 	struct bk *prev; /* what an incremental one goes on from */
 };
 
+/* A run without folder and sources: for reading. */
+struct bk_run *bk_run_alloc(const struct bk_options *o);
 /* Count `bytes` that were looked at; waits as the rate wants.  ST_GONE: it is to stop. */
 enum st bk_step(struct bk_run *r, const char *what, uint64_t bytes, struct err *err);
 enum st bk_note(struct bk_run *r, const char *text, struct err *err); /* a finding */
@@ -65,7 +70,14 @@ enum st bk_open_rows(const char *path, struct pdb **out, struct err *err);
 /* r->prev: the newest finished backup, if the kept logs go on from it. */
 enum st bk_chain_find(struct bk_run *r, const struct bk_seq *seq, struct err *err);
 
-enum st bk_copy_stream(struct bk_run *r, const struct bk_source *s, const struct bk_source_db *db,
-		       struct bk_db *out, struct err *err);
+struct bk_stream {
+	const char *label;     /* GROUP/NAME, for findings */
+	const char *group, *db; /* NULL: damaged bodies are not remembered */
+	const char *rows;      /* folder of the rows that name the pages */
+	const char *from, *to; /* to NULL: only looked at */
+	uint64_t bytes;        /* length of both */
+};
+enum st bk_copy_stream(struct bk_run *r, const struct bk_stream *f, uint64_t *pages_out,
+		       uint64_t *bodies_out, struct err *err);
 
 #endif

@@ -338,6 +338,7 @@ enum st checkpoint_take(struct ese *g, uint32_t state, struct err *err)
 		log_counts(g->log, &log_bytes, &syncs);
 	if (st == ST_OK)
 		st = flush_all(g, position, err);
+	backup_look_at_space(g);
 	if (st == ST_OK)
 		st = put_out(g, state, position, err);
 	if (st == ST_OK) {

@@ -73,6 +73,9 @@ enum st ese_set_circular(struct ese *g, bool on, struct err *err)
 {
 	pthread_mutex_lock(&g->lock);
 	g->circular = on;
+	/* What was logged until now can't be rolled over what comes. */
+	if (on)
+		g->facts.flags |= CHECKPOINT_CHAIN_BROKEN;
 	pthread_mutex_unlock(&g->lock);
 	return ese_checkpoint(g, err);
 }

@@ -64,6 +64,8 @@ struct ese_options {
 	bool circular;            /* a group made by this opening begins with circular logging */
 	uint32_t direct_bytes;    /* with it, larger bodies do not go through the log (32 KiB) */
 	size_t write_buffer_bytes; /* half of the memory for rows not yet in files, per database (16 MiB) */
+	uint64_t
+		low_bytes; /* free disk space below which log files are no longer kept for a roll-forward */
 	bool keep_logs; /* checkpoints do not give log files away (roll-forward needs them) */
 	int log_sync;   /* how a group becomes durable: 0 O_DIRECT and O_DSYNC where the file system
 				      * allows it, else 1; 1 RWF_DSYNC; 2 fdatasync */

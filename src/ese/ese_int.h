@@ -103,14 +103,8 @@ struct ese {
 	bool standby; /* its log comes from elsewhere (standby.c): no log, no threads */
 	bool fresh;   /* no log was found at opening: a new group */
 	struct err broken_why;
-	/* backup.c, under the lock: log files that are kept though recovery does not need them */
-	struct kept {
-		enum ese_chain chain;
-		uint32_t from; /* CHAIN_WHOLE: from this generation on */
-		uint32_t held; /* a backup is under way and needs those from here on; 0: none is */
-		uint64_t time; /* of the last backup's end */
-		bool full;
-	} kept;
+	uint32_t
+		backup_holds; /* lock: a backup is under way and needs log files from here on; 0: none is */
 	bool mark_rows; /* to the apply thread: write the applied position into every database */
 	bool apply_runs, checkpointer_runs;
 	pthread_t apply_thread, checkpointer;
@@ -270,11 +264,11 @@ void shipping_moved(struct ese *g);
 /* At a checkpoint, before log files are given away: *keep_from becomes smaller where somebody needs them, and who
  * does is written down. */
 enum st shipping_keep(struct ese *g, uint32_t *keep_from, struct err *err);
-/* ---- backup.c: with the lock held ---- */
-/* The oldest generation that stays when recovery needs nothing before this position. */
-uint32_t backup_keep_from(struct ese *g, uint64_t checkpoint_pos);
-/* Logs are not kept any longer: the next backup must be a full one. */
-void backup_give_up(struct ese *g);
+/* ---- backup.c ---- */
+/* With the lock held: the oldest generation that stays when recovery needs nothing before this position. */
+uint32_t backup_keep_from(struct ese *g, uint64_t needed);
+/* Without it, before a slot is written: if the disk runs low, log files are no longer kept for a roll-forward. */
+void backup_look_at_space(struct ese *g);
 
 /* ---- body.c ---- */
 /* A reference to a committed body; ST_NOTFOUND when it has no link. */

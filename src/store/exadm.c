@@ -1,5 +1,6 @@
 /* exadm.c - what the administrator asks. */
 #include "store/call.h"
+#include "store/exbackup.h"
 #include "store/database.h"
 
 #include <inttypes.h>
@@ -144,6 +145,7 @@ enum st serve_ADM_STATUS(struct call *c, struct err *err)
 	put_store(&text, c->store);
 	put_engine(&text, c->store);
 	put_groups(&text, c->store);
+	backup_report(c->store, &text);
 	put_loops(&text, c->store);
 	put_requests(&text, c->store);
 	if (text.failed)

@@ -5,6 +5,7 @@
 #include "store/database.h"
 #include "store/directory.h"
 #include "store/keep.h"
+#include "store/exbackup.h"
 #include "store/exship.h"
 #include "store/sasl.h"
 #include "store/watch.h"
@@ -67,6 +68,7 @@ static void forget_binding(struct shard *sh, uint64_t binding)
 	logons_end_binding(sh, binding);
 	watch_binding_over(sh, binding);
 	vfiles_end_binding(sh, binding);
+	backup_binding_over(sh, binding);
 	if (sh->index == 0)
 		sasl_end_binding(sh->store->sasl, binding);
 }
@@ -244,6 +246,7 @@ static enum st open_engine(struct server *s, struct err *err)
 		.segment_bytes = (uint32_t)config_int(conf, "log_segment_bytes") & ~4095u,
 		.checkpoint_bytes = (uint64_t)config_int(conf, "checkpoint_bytes"),
 		.reserve_bytes = reserve ? reserve : 1, /* 0 would be the engine's own choice */
+		.low_bytes = (uint64_t)config_int(conf, "disk_warn_bytes") / 2,
 		.ship_keep_bytes = (uint64_t)config_int(conf, "ship_keep_bytes"),
 		.cache_bytes = (size_t)config_int(conf, "cache_bytes"),
 		.broken = broken,
@@ -375,6 +378,7 @@ void server_close(struct server *s)
 		shard_end(&s->store.shards[i]);
 	sasl_free(s->store.sasl);
 	directory_close(s->store.directory);
+	backup_close(&s->store);
 	shipping_end(&s->store);
 	databases_close(&s->store);
 	free(s->store.shards);

@@ -52,6 +52,7 @@ struct database;
 struct directory; /* directory.h; shard 0 */
 struct sasl;      /* sasl.h; shard 0 */
 struct shipped;   /* exship.c; shard 0 */
+struct backup;    /* exbackup.c; shard 0 */
 
 struct store {
 	const struct config *conf;
@@ -69,6 +70,7 @@ struct store {
 	struct directory *directory;
 	struct sasl *sasl;
 	struct shipped *shipped;
+	struct backup *backup; /* the one that is under way */
 	int64_t started;       /* clock_real */
 	_Atomic bool stopping; /* long work ends at its next step */
 	/* Requests, changes and purges under way: the store ends when there are none. */
