@@ -71,11 +71,11 @@ enum st bk_open_rows(const char *path, struct pdb **out, struct err *err);
 enum st bk_chain_find(struct bk_run *r, const struct bk_seq *seq, struct err *err);
 
 struct bk_stream {
-	const char *label;     /* GROUP/NAME, for findings */
+	const char *label;      /* GROUP/NAME, for findings */
 	const char *group, *db; /* NULL: damaged bodies are not remembered */
-	const char *rows;      /* folder of the rows that name the pages */
-	const char *from, *to; /* to NULL: only looked at */
-	uint64_t bytes;        /* length of both */
+	const char *rows;       /* folder of the rows that name the pages */
+	const char *from, *to;  /* to NULL: only looked at */
+	uint64_t bytes;         /* length of both */
 };
 enum st bk_copy_stream(struct bk_run *r, const struct bk_stream *f, uint64_t *pages_out,
 		       uint64_t *bodies_out, struct err *err);

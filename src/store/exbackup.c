@@ -294,7 +294,7 @@ void backup_report(const struct store *store, struct buf *out)
 			   " kept_bytes=%" PRIu64 " chain=%s last_backup=%" PRIu64
 			   " last_full=%" PRIu64 " under_way=%d\n",
 			   g->name, l.from_gen, l.files, l.bytes, chains[l.chain],
-			   l.backup_time / (uint64_t)NS_PER_SEC,
-			   l.full_time / (uint64_t)NS_PER_SEC, l.backup_runs);
+			   l.backup_time / (uint64_t)NS_PER_SEC, l.full_time / (uint64_t)NS_PER_SEC,
+			   l.backup_runs);
 	}
 }
