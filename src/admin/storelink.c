@@ -17,6 +17,7 @@
 #define START_MS 120000 /* recovery of a large log */
 
 struct link {
+	const struct storelink_follow *follow; /* NULL: one question */
 	struct loop *loop;
 	struct exipc_client *client;
 	enum st (*ask)(void *arg, struct exipc_chan *chan, struct err *err);
@@ -84,7 +85,7 @@ static void talk(void *arg)
 	struct link *l = arg;
 	struct exipc_chan *chan = exipc_chan(l->client);
 
-	l->st = exipc_wait_bound(chan, deadline_in_ms(BIND_MS), l->err);
+	l->st = l->follow ? ST_OK : exipc_wait_bound(chan, deadline_in_ms(BIND_MS), l->err);
 	if (l->st == ST_OK)
 		l->st = l->ask(l->arg, chan, l->err);
 	loop_stop(l->loop);
@@ -101,7 +102,7 @@ static void begin(void *arg)
 
 static enum st bind_and_talk(struct link *l, const char *socket_path, struct err *err)
 {
-	const struct exipc_client_options o = {
+	struct exipc_client_options o = {
 		.socket_path = socket_path,
 		.name = "admin",
 		.version = WIRE_VERSION,
@@ -112,6 +113,11 @@ static enum st bind_and_talk(struct link *l, const char *socket_path, struct err
 
 	if (st != ST_OK)
 		return st;
+	if (l->follow) {
+		o.notify = l->follow->notify;
+		o.state = l->follow->state;
+		o.arg = l->follow->arg;
+	}
 	st = exipc_client_new(&o, &l->client, err);
 	if (st == ST_OK) {
 		loop_post(l->loop, begin, l);
@@ -123,29 +129,49 @@ static enum st bind_and_talk(struct link *l, const char *socket_path, struct err
 	return st;
 }
 
-enum st storelink_run(const char *home,
-		      enum st (*ask)(void *arg, struct exipc_chan *chan, struct err *err),
-		      void *arg, struct err *err)
+static enum st check_home(const char *home, struct err *err)
 {
-	struct link l = { .ask = ask, .arg = arg, .err = err };
 	char path[4200];
-	pid_t pid = 0;
-	enum st st;
 
 	snprintf(path, sizeof path, "%s/mailroot.conf", home);
 	if (access(path, R_OK) < 0)
 		return fail_errno(err, "%s is not the home of a server (mailroot init makes one)",
 				  home);
-	if (!is_held(home, "mailrootd.lock") && !is_held(home, "store.lock")) {
+	return ST_OK;
+}
+
+static enum st run_link(const char *home, struct link *l, bool start, struct err *err)
+{
+	char path[4200];
+	pid_t pid = 0;
+	enum st st = check_home(home, err);
+
+	if (st == ST_OK && start && !is_held(home, "mailrootd.lock") &&
+	    !is_held(home, "store.lock"))
 		st = start_store(home, &pid, err);
-		if (st != ST_OK)
-			return st;
-	}
+	if (st != ST_OK)
+		return st;
 	snprintf(path, sizeof path, "%s/run/exipc", home);
-	st = bind_and_talk(&l, path, err);
+	st = bind_and_talk(l, path, err);
 	if (pid) {
 		kill(pid, SIGTERM);
 		waitpid(pid, NULL, 0);
 	}
 	return st;
+}
+
+enum st storelink_run(const char *home,
+		      enum st (*ask)(void *arg, struct exipc_chan *chan, struct err *err),
+		      void *arg, struct err *err)
+{
+	struct link l = { .ask = ask, .arg = arg, .err = err };
+
+	return run_link(home, &l, true, err);
+}
+
+enum st storelink_follow(const char *home, const struct storelink_follow *f, struct err *err)
+{
+	struct link l = { .follow = f, .ask = f->ask, .arg = f->arg, .err = err };
+
+	return run_link(home, &l, f->start, err);
 }

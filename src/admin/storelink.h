@@ -14,4 +14,15 @@ enum st storelink_run(const char *home,
 		      enum st (*ask)(void *arg, struct exipc_chan *chan, struct err *err),
 		      void *arg, struct err *err);
 
+/* For a command that stays: ask() begins at once and waits for the binding itself (exipc_wait_bound), as often as it
+ * is lost.  `start`: start a private store when nobody holds the home.  notify and state as in exipc_client_options, with ask's arg. */
+struct storelink_follow {
+	enum st (*ask)(void *arg, struct exipc_chan *chan, struct err *err);
+	void (*notify)(void *arg, struct exipc_chan *chan, uint64_t token, uint64_t value);
+	void (*state)(void *arg, bool bound);
+	void *arg;
+	bool start;
+};
+enum st storelink_follow(const char *home, const struct storelink_follow *f, struct err *err);
+
 #endif

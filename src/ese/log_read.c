@@ -16,9 +16,9 @@ struct log_reader {
 	char *bytes;
 	size_t room;
 	uint32_t off;
-	uint64_t number, limit; /* limit 0: none */
-	bool ended;             /* the last group closed the file */
-	bool unfinished;        /* that may be the end of the log */
+	uint64_t number, time, limit; /* limit 0: none */
+	bool ended;                   /* the last group closed the file */
+	bool unfinished;              /* that may be the end of the log */
 
 	/* about the next file, once `peeked` */
 	bool peeked, has_next, next_used;
@@ -268,6 +268,7 @@ static enum st next_here(struct log_reader *r, struct log_group *out, struct err
 		return end_or_damage(r, &s, err);
 	r->off += out->head.bytes;
 	r->number = out->head.number;
+	r->time = out->head.time;
 	r->ended = out->ends_file;
 	out->format = r->head.format;
 	return ST_OK;
@@ -302,7 +303,9 @@ void log_read_unfinished(struct log_reader *r)
 
 void log_read_end(const struct log_reader *r, struct log_end *out)
 {
-	*out = (struct log_end){ r->head.gen, r->off, r->head.created, r->number, r->ended };
+	*out = (struct log_end){
+		r->head.gen, r->off, r->head.created, r->number, r->time, r->ended
+	};
 }
 
 enum st log_sync_all(const char *dir, uint32_t from, struct err *err)

@@ -57,6 +57,7 @@ struct log_end {
 	uint32_t gen, off;
 	uint64_t created; /* of that file */
 	uint64_t number;  /* of the last group, 0 when none was seen */
+	uint64_t time;    /* its */
 	bool ended;       /* the last group closed the file, and the next is to come */
 };
 void log_read_end(const struct log_reader *r, struct log_end *out);

@@ -74,6 +74,7 @@ static enum st stand(struct ese_standby *s, const struct log_end *end, struct er
 		return st;
 	s->ended = end->ended;
 	s->number = end->number;
+	s->time = end->time;
 	s->g->applied_pos = pos_of(end->gen, end->off);
 	return ST_OK;
 }
@@ -123,6 +124,8 @@ enum st ese_standby_close(struct ese_standby *s, struct err *err)
 void ese_standby_look(const struct ese_standby *s, struct ese_standby_info *out)
 {
 	*out = (struct ese_standby_info){ .applied = s->g->applied_pos,
+					  .durable = pos_of(s->head.gen, s->synced),
+					  .file_bytes = s->head.size,
 					  .number = s->number,
 					  .time = s->time };
 	if (!s->g->fresh)

@@ -25,9 +25,11 @@ struct ese_standby_info {
 	unsigned char signature[LOG_SIGNATURE]; /* zeros: nothing is there yet */
 	uint64_t
 		received; /* the log is here, durably, up to this position; offset 0: its file is to come */
-	uint64_t created;      /* of the file that it lies in; 0: that one is to come */
-	uint64_t applied;      /* and is in the databases up to this one */
-	uint64_t number, time; /* of the newest group received; 0: none since it was opened */
+	uint64_t created;    /* of the file that it lies in; 0: that one is to come */
+	uint64_t durable;    /* end of what is durable; `received`, unless that is the next file */
+	uint64_t applied;    /* and is in the databases up to this one */
+	uint32_t file_bytes; /* size of a log file; 0: not known */
+	uint64_t number, time; /* of the newest group received; 0: not known */
 };
 void ese_standby_look(const struct ese_standby *s, struct ese_standby_info *out);
 

@@ -4,6 +4,7 @@
 #include "admin/options.h"
 #include "base/config.h"
 #include "base/logline.h"
+#include "base/standby.h"
 #include "inet/services.h"
 #include "main/diskwatch.h"
 #include "main/privileges.h"
@@ -334,8 +335,10 @@ static void begin(void *arg)
 
 static enum st prepare(struct err *err)
 {
-	enum st st = config_read(d.options.home, &d.config, err);
+	enum st st = standby_refuse(d.options.home, err);
 
+	if (st == ST_OK)
+		st = config_read(d.options.home, &d.config, err);
 	if (st == ST_OK)
 		st = lock_home(err);
 	if (st == ST_OK)

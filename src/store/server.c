@@ -1,5 +1,6 @@
 #include "store/server.h"
 
+#include "base/standby.h"
 #include "store/call.h"
 #include "store/content.h"
 #include "store/database.h"
@@ -301,8 +302,10 @@ static enum st open_all(struct server *s, struct err *err)
 	const struct config *conf = s->options.conf;
 	const char *home = config_home(conf);
 	uint64_t message_max = (uint64_t)config_int(conf, "message_size_max");
-	enum st st = make_folders(home, err);
+	enum st st = standby_refuse(home, err);
 
+	if (st == ST_OK)
+		st = make_folders(home, err);
 	s->store.conf = conf;
 	s->store.started = clock_real();
 	s->store.keep_items_ns = config_int(conf, "deleted_items_days") * NS_PER_DAY;
