@@ -90,7 +90,7 @@ static enum st stopped(struct ship *s, const struct ship_frame *f, struct err *e
 {
 	if (f->group != 1)
 		s->final = true;
-	return fail(err, ST_GONE, "the far end: " SPAN_FMT, SPAN_ARG(f->payload));
+	return fail(err, ST_BAD, "the far end: " SPAN_FMT, SPAN_ARG(f->payload));
 }
 
 static enum st take_ack(struct ship *s, const struct ship_frame *f, struct err *err)
@@ -121,7 +121,7 @@ static enum st take_frames(struct ship *s, bool *moved, struct err *err)
 			return st;
 	}
 	if (st == ST_MORE && f->eof)
-		return fail(err, ST_GONE, "the far end has ended");
+		return fail(err, ST_IO, "the far end has ended");
 	return st == ST_MORE ? ST_OK : st;
 }
 
@@ -258,7 +258,7 @@ static enum st greet(struct ship *s, struct err *err)
 			st = ship_next(&f->in, &frame, err);
 		if (st == ST_MORE) {
 			if (f->eof)
-				return fail(err, ST_GONE, "'%s' has ended without a word", s->to);
+				return fail(err, ST_IO, "'%s' has ended without a word", s->to);
 			if (s->stop)
 				return fail(err, ST_GONE, "stopped");
 			if (!fiber_park(until) && clock_mono() >= until)

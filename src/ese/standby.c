@@ -39,6 +39,23 @@ static enum st broke(struct ese_standby *s, enum st st)
 
 /* ---- opening ---- */
 
+/* A standby is whole or is none: a database that is not here, or that came to the source by another way than its log
+ * (restored, repaired, moved from another group), can't be followed. */
+static enum st check_whole(struct ese *g, struct err *err)
+{
+	for (struct ese_db *db = g->dbs; db; db = db->next) {
+		struct ese_db_info info;
+
+		ese_db_info(db, &info);
+		if (info.state == ESE_FAILED && !db->live && !db->removed)
+			return fail(
+				err, ST_BAD,
+				"database %s can't be followed: %.120s; begin again from a backup",
+				info.name, info.reason);
+	}
+	return ST_OK;
+}
+
 static enum st use_file(struct ese_standby *s, const struct seg_head *h, uint32_t off,
 			struct err *err)
 {
@@ -62,12 +79,31 @@ static enum st use_file(struct ese_standby *s, const struct seg_head *h, uint32_
 	return st;
 }
 
+/* Files behind the end were prepared and never used: the source's of that number will be others.  The last first, so that
+ * a crash in between leaves no gap. */
+static enum st remove_ahead(struct ese_standby *s, uint32_t last, struct err *err)
+{
+	struct seg_list list;
+	enum st st = seg_list(s->g->dir, &list, err);
+
+	for (uint32_t i = list.ngens; st == ST_OK && i > 0 && list.gens[i - 1] > last; i--) {
+		char path[SEG_PATH_MAX];
+
+		seg_path(path, s->g->dir, list.gens[i - 1]);
+		st = io_unlink(path, err);
+	}
+	seg_list_free(&list);
+	return st == ST_OK ? io_sync_dir(s->g->dir, err) : st;
+}
+
 /* Go on where the log that is there ends. */
 static enum st stand(struct ese_standby *s, const struct log_end *end, struct err *err)
 {
 	struct seg_head h;
 	enum st st = log_head_read(s->g->dir, end->gen, &h, err);
 
+	if (st == ST_OK)
+		st = remove_ahead(s, end->gen, err);
 	if (st == ST_OK)
 		st = use_file(s, &h, end->off, err);
 	if (st != ST_OK)
@@ -91,6 +127,8 @@ enum st ese_standby_open(const char *dir, const struct ese_options *o, struct es
 	s->fd = -1;
 	s->ended = true;
 	st = group_open_standby(dir, o, &s->g, &end, err);
+	if (st == ST_OK)
+		st = check_whole(s->g, err);
 	if (st == ST_OK && !s->g->fresh)
 		st = stand(s, &end, err);
 	/* What was replayed becomes durable in its place: the next opening has it behind itself. */
@@ -194,6 +232,31 @@ static struct scan image_scan(const struct ese_standby *s, uint32_t end)
 	return (struct scan){ span_of(s->image, end), s->head.gen, le32_get(s->head.signature) };
 }
 
+/* Bodies that are not in the log (circular logging) can't be had here. */
+static enum st check_direct(const struct log_group *g, struct err *err)
+{
+	struct log_cursor c;
+	struct rec r;
+
+	log_group_open(g, &c);
+	while (log_group_next(&c, &r) == ST_OK) {
+		struct items items;
+		struct item it;
+
+		if (r.kind != REC_COMMIT || items_open(r.payload, &items) != ST_OK)
+			continue;
+		while (items_next(&items, &it) == ST_OK)
+			if (item_is_direct(&it))
+				return fail(
+					err, ST_BAD,
+					"circular logging was switched on at the source: from %016llx on "
+					"bodies are missing in its log; switch it off and begin again from "
+					"a backup",
+					(unsigned long long)r.pos);
+	}
+	return ST_OK;
+}
+
 enum st ese_standby_take(struct ese_standby *s, uint64_t pos, struct span bytes, struct err *err)
 {
 	struct log_group g;
@@ -211,6 +274,9 @@ enum st ese_standby_take(struct ese_standby *s, uint64_t pos, struct span bytes,
 	    (s->number != 0 && g.head.number != s->number + 1))
 		return fail(err, ST_CORRUPT, "the group that came for %016llx is damaged",
 			    (unsigned long long)pos);
+	st = check_direct(&g, err);
+	if (st != ST_OK)
+		return st;
 	st = io_write(s->fd, bytes.at, bytes.len, s->written, "the standby's log", err);
 	if (st != ST_OK)
 		return broke(s, st);
@@ -265,6 +331,8 @@ enum st ese_standby_apply(struct ese_standby *s, struct err *err)
 			return broke(s,
 				     fail(err, ST_CORRUPT, "the standby's log changed in memory"));
 		st = recover_group(s->g, &g, err);
+		if (st == ST_OK)
+			st = check_whole(s->g, err);
 		if (st != ST_OK)
 			return broke(s, st);
 		s->applied += g.head.bytes;

@@ -1,0 +1,309 @@
+"""Log shipping and the standby: the real programs, killed at any moment, and what the promoted home holds afterwards."""
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import smtplib
+import subprocess
+import threading
+import time
+
+from harness import BUILD, DOMAIN, PATIENCE, Server, wait_for
+
+MAILROOT = str(BUILD / "mailroot")
+KILLS = int(os.environ.get("MAILROOT_KILL_ROUNDS", "6"))
+
+
+def mailroot(home, *words, check=True):
+    done = subprocess.run([MAILROOT, "--home", str(home), *map(str, words)], capture_output=True, text=True,
+                          timeout=PATIENCE * 4)
+    assert not check or done.returncode == 0, (words, done.stderr)
+    return done
+
+
+def adopt(server, home):
+    """A server on another home that has the same configuration."""
+    other = Server.__new__(Server)
+    other.home, other.process, other.ports = home, None, server.ports
+    other.log_path = home.parent / f"{home.name}.log"
+    return other
+
+
+def make_standby(server, folder):
+    """A standby made of a stopped copy; the source keeps its log from there on, as it does behind a backup."""
+    server.start()
+    mailroot(server.home, "ese", "ship", "--once", "--to", folder.parent / f"{folder.name}.hold")
+    server.stop()
+    shutil.copytree(server.home, folder, ignore=shutil.ignore_patterns("run"))
+    (folder / "standby").write_text(f"state = following\nsince = {time.time_ns()}\nsource = a copy\n")
+    return folder
+
+
+def via(home):
+    return f"exec {MAILROOT} --home {home} standby receive"
+
+
+class Shipper:
+    """mailroot ese ship, running."""
+
+    def __init__(self, server, *words):
+        self.process = subprocess.Popen([MAILROOT, "--home", str(server.home), "--json", "ese", "ship", *map(str, words)],
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        self.reports = []
+        self.words = []
+        self.threads = [threading.Thread(target=self._read, args=a, daemon=True) for a in
+                        ((self.process.stdout, self.reports), (self.process.stderr, self.words))]
+        for t in self.threads:
+            t.start()
+
+    @staticmethod
+    def _read(stream, into):
+        for line in stream:
+            into.append(line)
+
+    def report(self):
+        return json.loads(self.reports[-1]) if self.reports else None
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(PATIENCE)
+        for t in self.threads:
+            t.join()
+        assert status == 0, "".join(self.words)
+        assert "Sanitizer" not in "".join(self.words)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def receivers(home):
+    """Process ids of what receives for this home."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                if b"receive" in words and str(home).encode() in words:
+                    found.append(int(entry.name))
+    return found
+
+
+def status(home):
+    return json.loads(mailroot(home, "--json", "standby", "status").stdout)
+
+
+def group(home):
+    """What its status says of the one group; nothing before the first follower has said a word."""
+    groups = {g["group"]: g for g in status(home)["groups"]}
+    return groups.get("first", {"applied_position": 0, "lag_bytes": -1, "lag_ms": -1})
+
+
+def source_position(server):
+    return {g["group"]: g for g in server.json("store")["groups"]}["first"]["log_position"]
+
+
+def caught_up(server, home):
+    """The standby has applied everything that the source has logged until now."""
+    position = source_position(server)
+    wait_for(lambda: group(home)["applied_position"] >= position, f"the standby has everything up to {position}")
+
+
+def message(name, size):
+    body = "".join(random.Random(name).choices("abcdefghij \n", k=size)).replace("\n", "\r\n") + "\r\n"
+    return f"Subject: {name} {hashlib.sha256(body.encode()).hexdigest()}\r\n\r\n{body}".encode()
+
+
+def check_messages(server, user, names):
+    """Every one of them is there, bit for bit, and nothing that is there is anything else than what was sent."""
+    got = set()
+    with server.imap(user, mailbox="INBOX") as imap:
+        answer, data = imap.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)] BODY.PEEK[TEXT])")
+        assert answer == "OK"
+        parts = [item[1] for item in data if isinstance(item, tuple)]
+        for subject, text in zip(parts[::2], parts[1::2]):
+            name, digest = subject.decode().split(":", 1)[1].split()
+            assert hashlib.sha256(text).hexdigest() == digest, name
+            got.add(name)
+    missing = set(names) - got
+    assert not missing, sorted(missing)[:10]
+    return got
+
+
+class Load:
+    """Senders that go on until they are told to stop; `acknowledged` names what was."""
+
+    def __init__(self, server, sessions=4):
+        self.server, self.ended, self.acknowledged = server, threading.Event(), []
+        self.threads = [threading.Thread(target=self._send, args=(i,)) for i in range(sessions)]
+        for t in self.threads:
+            t.start()
+
+    def _send(self, session):
+        client, n = None, 0
+        while not self.ended.is_set():
+            name = f"{session}-{n}"
+            try:
+                client = client or self.server.smtp()
+                client.sendmail("a@example.org", [f"alice@{DOMAIN}"], message(name, n * 977 % 30000))
+                self.acknowledged.append(name)
+                n += 1
+            except (smtplib.SMTPException, OSError):
+                client = None
+                n += 1
+                time.sleep(0.02)
+
+    def stop(self):
+        self.ended.set()
+        for t in self.threads:
+            t.join()
+
+
+def test_a_standby_follows_and_is_promoted(make_server, tmp_path):
+    server = make_server(start=False, users=["alice"])
+    home = make_standby(server, tmp_path / "standby")
+    for program in ("mailrootd", "mailroot-store"):
+        refused = subprocess.run([BUILD / program, "--home", home], capture_output=True, text=True, timeout=PATIENCE)
+        assert refused.returncode == 1
+        assert f"{home} is a standby" in refused.stderr and "standby promote" in refused.stderr
+    server.start()
+    shipper = Shipper(server, "--via", via(home))
+    names = []
+    for n in range(20):
+        names.append(f"m{n}")
+        server.send("alice", message(names[-1], n * 4001 % 70000))
+    server.add_user("bob")
+    server.send("bob", message("to-bob", 100))
+    caught_up(server, home)
+    wait_for(lambda: group(home)["lag_bytes"] == 0 and group(home)["lag_ms"] == 0, "the standby says that it lags no more")
+    wait_for(lambda: shipper.report() and shipper.report()["groups"][0]["lag_bytes"] == 0, "so does the sender")
+    assert status(home)["standby"]["follows"] is True
+    second = mailroot(home, "standby", "promote", check=False)
+    assert second.returncode != 0 and "another process works on the standby" in second.stderr
+    shipper.stop()
+    server.stop()
+    answer = json.loads(mailroot(home, "--json", "standby", "promote").stdout)
+    assert answer["promoted"][0]["known_lost_bytes"] == 0
+    promoted = adopt(server, home)
+    promoted.start()
+    check_messages(promoted, "alice", names)
+    check_messages(promoted, "bob", ["to-bob"])
+    promoted.send("alice", message("after", 50))
+    promoted.wait_count("alice", 21)
+    promoted.stop()
+    # The old server can't ship to it, and it can't be made to follow again by putting the mark back.
+    server.start()
+    done = mailroot(server.home, "ese", "ship", "--once", "--via", via(home), check=False)
+    assert done.returncode == 1 and "is no standby" in done.stderr
+    (home / "standby").write_text("state = following\nsince = 1\nsource = a mistake\n")
+    server.send("alice", message("the old line", 50))
+    done = mailroot(server.home, "ese", "ship", "--once", "--via", via(home), check=False)
+    assert done.returncode == 1 and "of one line" in done.stderr, done.stderr
+
+
+def test_killed_under_load_and_failed_over(make_server, tmp_path):
+    server = make_server(start=False, users=["alice"], log_segment_bytes=1048576, checkpoint_bytes=2097152)
+    home = make_standby(server, tmp_path / "standby")
+    server.start()
+    shipper = Shipper(server, "--via", via(home))
+    load = Load(server)
+    chance = random.Random(7)
+    for n in range(KILLS):
+        time.sleep(chance.uniform(0.2, 0.7))
+        victim = ("store", "sender", "receiver")[n % 3]
+        if victim == "store":
+            wait_for(lambda: server.programs()["store"]["state"] == "serving", "the store serves")
+            server.kill_program("store")
+        elif victim == "sender":
+            shipper.kill()
+            wait_for(lambda: not receivers(home), "the receiver has seen that its sender is gone")
+            shipper = Shipper(server, "--via", via(home))
+        else:
+            for pid in receivers(home):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+    # What was acknowledged up to here, and what the standby has then, is safe; what comes later need not be.
+    wait_for(lambda: server.programs()["store"]["state"] == "serving", "the store serves")
+    safe = list(load.acknowledged)
+    caught_up(server, home)
+    time.sleep(chance.uniform(0.1, 0.5))
+    server.kill()
+    shipper.kill()
+    load.stop()
+    wait_for(lambda: not receivers(home), "the receiver has ended")
+    without = tmp_path / "without"
+    shutil.copytree(home, without)
+    mailroot(without, "standby", "promote")
+    told = mailroot(home, "standby", "promote", "--logs", server.home).stdout
+    assert "Everything that could be read" in told
+    for place, names in ((without, safe), (home, load.acknowledged)):
+        promoted = adopt(server, place)
+        promoted.start()
+        check_messages(promoted, "alice", names)
+        promoted.stop()
+    print(f"{KILLS} kills, {len(load.acknowledged)} acknowledged, {len(safe)} before the failover")
+
+
+def follow(home, folder):
+    return subprocess.Popen([MAILROOT, "--home", str(home), "standby", "run", "--from", str(folder)],
+                            stderr=subprocess.PIPE, text=True)
+
+
+def test_by_a_folder(make_server, tmp_path):
+    server = make_server(start=False, users=["alice"], log_segment_bytes=1048576)
+    home = make_standby(server, tmp_path / "standby")
+    folder = tmp_path / "folder"
+    server.start()
+    # It begins where the source's log does; the standby takes what it has not got.
+    shipper = Shipper(server, "--to", folder)
+    names = []
+    for n in range(60):
+        names.append(f"m{n}")
+        server.send("alice", message(names[-1], n * 4001 % 70000))
+    position = source_position(server)
+    wait_for(lambda: shipper.report() and shipper.report()["groups"][0]["shipped_position"] >= position, "all is in the folder")
+    follower = follow(home, folder)
+    caught_up(server, home)
+    follower.kill()
+    follower.wait()
+    shipper.kill()
+    for n in range(60, 80):
+        names.append(f"m{n}")
+        server.send("alice", message(names[-1], n * 4001 % 70000))
+    follower = follow(home, folder)
+    shipper = Shipper(server, "--to", folder)
+    caught_up(server, home)
+    follower.send_signal(signal.SIGTERM)
+    assert follower.wait(PATIENCE) == 0, follower.stderr.read()
+    shipper.stop()
+    server.stop()
+    closed = list((folder / "groups/first").glob("*.log"))
+    assert closed and len(list((folder / "groups/first").glob("*.part"))) == 1
+    mailroot(home, "standby", "promote")
+    promoted = adopt(server, home)
+    promoted.start()
+    check_messages(promoted, "alice", names)
+    promoted.stop()
+
+
+def test_damage_on_the_way_is_refused(make_server, tmp_path):
+    server = make_server(start=False, users=["alice"])
+    home = make_standby(server, tmp_path / "standby")
+    server.start()
+    for n in range(5):
+        server.send("alice", message(f"m{n}", 5000))
+    # One byte of the stream is another: a group that does not check is not taken, whoever made it.
+    flip = ("python3 -c \"import sys\nd = sys.stdin.buffer.read(60000)\ni = 9000\n"
+            "sys.stdout.buffer.write(d[:i] + bytes([d[i] ^ 1]) + d[i+1:])\"")
+    before = group(home)["applied_position"]
+    done = mailroot(server.home, "ese", "ship", "--once", "--via", f"{flip} | {MAILROOT} --home {home} standby receive",
+                    check=False)
+    assert done.returncode == 1 and "damaged" in done.stderr, done.stderr
+    mailroot(server.home, "ese", "ship", "--once", "--via", via(home))
+    assert group(home)["applied_position"] > before
+    # And in the source's own log: it is named, and nothing behind it is sent.
+    server.stop()
