@@ -1,5 +1,8 @@
 """What was deleted can come back, for as long as the settings say: with real clients, through restarts and kills."""
 import imaplib
+import smtplib
+import threading
+import time
 
 import pytest
 
@@ -254,3 +257,69 @@ def test_removed_mailboxes_go_when_told_and_with_time(server):
     server.run("user", "add", ALICE, "--password-stdin", stdin="secret\n")
     server.run("user", "remove", ALICE)
     assert removed(server) == []
+
+
+# ---- kills in the middle ----
+
+class Crowd:
+    """Sends, deletes and brings back at the same time, whatever happens to the server; what was acknowledged is noted."""
+
+    def __init__(self, server):
+        self.server = server
+        self.acknowledged = []
+        self.expunged = self.restored = 0
+        self.stop = threading.Event()
+        self.threads = [threading.Thread(target=self.again, args=(work,)) for work in (self.send, self.send, self.expunge, self.restore)]
+        for t in self.threads:
+            t.start()
+
+    def again(self, work):
+        while not self.stop.is_set():
+            try:
+                work()
+            except (imaplib.IMAP4.error, smtplib.SMTPException, OSError, AssertionError):
+                self.stop.wait(0.02)
+
+    def send(self):
+        with self.server.smtp() as client:
+            while not self.stop.is_set():
+                name = f"{threading.get_ident()}-{time.monotonic_ns()}"
+                client.sendmail("bob@example.org", [ALICE], message(0, name))
+                self.acknowledged.append(f"note 0 {name}")
+
+    def expunge(self):
+        with self.server.imap("alice", mailbox="INBOX") as imap:
+            while not self.stop.is_set():
+                imap.noop()
+                imap.store("1:*", "+FLAGS.SILENT", r"(\Deleted)")
+                self.expunged += len([uid for uid in imap.expunge()[1] if uid])
+
+    def restore(self):
+        done = self.server.run("deleted", "restore", ALICE, "--all", check=False)
+        self.restored += done.stdout.count("INBOX")
+
+    def end(self):
+        self.stop.set()
+        for t in self.threads:
+            t.join(60)
+            assert not t.is_alive()
+
+
+def test_killed_between_deletion_and_return_nothing_is_lost_or_twice(server):
+    crowd = Crowd(server)
+    try:
+        for _ in range(5):
+            before = (len(crowd.acknowledged), crowd.expunged, crowd.restored)
+            wait_for(lambda: len(crowd.acknowledged) > before[0] + 30 and crowd.expunged > before[1] + 30 and crowd.restored > before[2] + 30,
+                     "mail comes, goes and comes back", 60)
+            server.kill_program("store")
+    finally:
+        crowd.end()
+    server.run("deleted", "restore", ALICE, "--all", check=False)
+    assert deleted(server) == []
+    with server.imap("alice") as imap:
+        there = everything(imap, "INBOX")  # it fails where one is there twice
+    missing = set(crowd.acknowledged) - set(there)
+    assert not missing, (len(missing), len(there))
+    server.stop()
+    assert server.run("ese", "check", check=False).returncode == 0
