@@ -1,5 +1,6 @@
 /* cmd_keep.c - deleted messages and mailboxes that are kept: listed, brought back, removed for good. */
 #include "admin/cli.h"
+#include "admin/progress.h"
 #include "admin/storelink.h"
 #include "base/timetext.h"
 
@@ -22,6 +23,7 @@ struct errand {
 	size_t nids;
 	int64_t since;
 	struct report report;
+	struct progress progress;
 };
 
 /* ---- asking ---- */
@@ -47,20 +49,27 @@ static enum st mailbox_of(const struct errand *e, struct exipc_chan *chan, uint6
 
 static enum st take_answer(struct errand *e, struct wire_answer *a, struct err *err)
 {
-	enum st st;
+	uint64_t done = 0;
+	enum st st = ST_OK;
 
 	if (!e->row)
 		return ST_OK;
 	if (e->facts) {
 		report_row(&e->report);
 		e->row(&e->report, &a->list);
-		return ST_OK;
+		done = plist_u64(&a->list, PR_KEPT_COUNT, 0);
 	}
-	while ((st = wire_next_row(a, err)) == ST_OK) {
+	while (!e->facts && (st = wire_next_row(a, err)) == ST_OK) {
 		report_row(&e->report);
 		e->row(&e->report, &a->list);
+		progress_tell(&e->progress, e->table, ++done, e->nids, "messages");
 	}
-	return st == ST_EOF ? ST_OK : st;
+	if (st == ST_EOF || st == ST_OK)
+		st = done < e->nids ? fail(err, ST_NOTFOUND,
+					   "only %llu of the %zu messages are kept in the mailbox",
+					   (unsigned long long)done, e->nids)
+				    : ST_OK;
+	return st;
 }
 
 static enum st ask(void *arg, struct exipc_chan *chan, struct err *err)
@@ -99,7 +108,9 @@ static int run(struct errand *e)
 		report_open(&e->report, &text, e->cli->json);
 		report_table(&e->report, e->table, e->facts);
 	}
+	progress_begin(&e->progress, !e->cli->json);
 	st = storelink_run(e->cli->home, ask, e, &err);
+	progress_end(&e->progress);
 	if (e->row)
 		report_close(&e->report);
 	free(e->ids);

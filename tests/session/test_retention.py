@@ -148,6 +148,10 @@ def test_what_is_refused(server):
         done = server.run("deleted", *words, check=False)
         assert done.returncode == status and text in done.stderr, (words, done)
     assert len(deleted(server)) == 1
+    done = server.run("deleted", "restore", ALICE, deleted(server)[0]["id"], "4711", check=False)
+    assert done.returncode == 1 and "only 1 of the 2 messages" in done.stderr and "INBOX" in done.stdout
+    with server.imap("alice") as imap:
+        expunge(imap, "INBOX")
     assert server.json("deleted", "purge", ALICE, "--all", "--yes")["purged"] == {"removed": 1}
     assert "keeps no deleted messages" in server.run("deleted", "restore", ALICE, "--all", check=False).stderr
 
