@@ -330,15 +330,22 @@ static enum st flush_all(struct ese *g, uint64_t position, struct err *err)
 enum st checkpoint_take(struct ese *g, uint32_t state, struct err *err)
 {
 	uint64_t position, log_bytes = 0, syncs;
+	bool ended;
 	enum st st;
 
 	pthread_mutex_lock(&g->slot);
+	ended = direct_ended(g);
 	st = checkpoint_meet(g, &position, err);
 	if (g->log)
 		log_counts(g->log, &log_bytes, &syncs);
 	if (st == ST_OK)
 		st = flush_all(g, position, err);
 	backup_look_at_space(g);
+	if (st == ST_OK && ended) {
+		pthread_mutex_lock(&g->lock);
+		g->facts.flags &= ~CHECKPOINT_DIRECT;
+		pthread_mutex_unlock(&g->lock);
+	}
 	if (st == ST_OK)
 		st = put_out(g, state, position, err);
 	if (st == ST_OK) {

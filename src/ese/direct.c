@@ -69,13 +69,36 @@ enum st direct_sync(void *arg, struct err *err)
 	return st;
 }
 
+/* On: the slot says so before the first body goes beside the log, and the logs that are kept for the last backup can't be rolled
+ * forward over it any more.  `arg` is whether it is on. */
+static void change_flags(struct checkpoint_facts *f, void *arg)
+{
+	const bool *on = arg;
+
+	f->flags &= ~CHECKPOINT_CIRCULAR;
+	if (*on)
+		f->flags |= CHECKPOINT_CIRCULAR | CHECKPOINT_DIRECT | CHECKPOINT_CHAIN_BROKEN;
+}
+
 enum st ese_set_circular(struct ese *g, bool on, struct err *err)
 {
+	enum st st;
+
+	if (!on)
+		g->circular = false;
+	st = checkpoint_facts_change(g, change_flags, &on, err);
+	if (st == ST_OK && on)
+		g->circular = true;
+	return st;
+}
+
+/* With ese.slot held, before a checkpoint meets the apply thread: can't such a record come any more? */
+bool direct_ended(struct ese *g)
+{
+	bool ended;
+
 	pthread_mutex_lock(&g->lock);
-	g->circular = on;
-	/* What was logged until now can't be rolled over what comes. */
-	if (on)
-		g->facts.flags |= CHECKPOINT_CHAIN_BROKEN;
+	ended = !(g->facts.flags & CHECKPOINT_CIRCULAR) && g->direct_now == 0;
 	pthread_mutex_unlock(&g->lock);
-	return ese_checkpoint(g, err);
+	return ended;
 }

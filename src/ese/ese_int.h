@@ -39,6 +39,7 @@ struct checkpoint_db {
 /* What the slot keeps beside positions. */
 #define CHECKPOINT_CIRCULAR     1u
 #define CHECKPOINT_CHAIN_BROKEN 2u
+#define CHECKPOINT_DIRECT       4u /* records about bodies beside the log may stand behind the position */
 struct checkpoint_facts {
 	uint32_t flags;
 	uint64_t full_pos, full_time; /* the last full backup; 0: none */
@@ -311,6 +312,7 @@ void batch_move(struct ese_batch *b, struct ese_body *body, const struct run *ru
 /* May a body go beside the log?  Counted when true. */
 bool direct_begin(struct ese *g);
 void direct_end(struct ese *g);
+bool direct_ended(struct ese *g);
 /* For struct log_conf; arg is the group. */
 enum st direct_write(void *arg, const struct node *n, struct err *err);
 enum st direct_sync(void *arg, struct err *err);

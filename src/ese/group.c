@@ -282,7 +282,6 @@ static struct ese *group_new(const char *dir, const struct ese_options *o)
 	}
 	g->o = *o;
 	set_defaults(&g->o);
-	g->circular = g->o.circular;
 	g->lock_fd = -1;
 	g->tail = &g->head;
 	pthread_mutex_init(&g->lock, NULL);
@@ -332,6 +331,9 @@ static enum st find_log(struct ese *g, struct checkpoint *cp, struct err *err)
 	g->fresh = st == ST_NOTFOUND && have == ST_NOTFOUND;
 	if (g->fresh) {
 		random_bytes(g->signature, LOG_SIGNATURE);
+		if (g->o.circular)
+			g->facts.flags = CHECKPOINT_CIRCULAR | CHECKPOINT_DIRECT;
+		g->circular = g->o.circular;
 		return ST_OK;
 	}
 	if (st == ST_NOTFOUND)
@@ -349,6 +351,7 @@ static enum st find_log(struct ese *g, struct checkpoint *cp, struct err *err)
 	g->checkpoint_number = cp->number;
 	g->checkpoint_pos = cp->position;
 	g->facts = cp->facts;
+	g->circular = g->facts.flags & CHECKPOINT_CIRCULAR;
 	return ST_OK;
 }
 

@@ -141,7 +141,7 @@ static void switching_is_safe_with_bodies_on_their_way(void **state)
 	struct ese_body *large, *open;
 	struct ese_stats s;
 	uint64_t ids[2];
-	struct rig r;
+	struct rig r, dead;
 
 	(void)state;
 	make(&r, false);
@@ -175,6 +175,14 @@ static void switching_is_safe_with_bodies_on_their_way(void **state)
 	rig_close(&r);
 	rig_open(&r);
 	rig_check_body(&r, ids[0], LARGE, 1);
+	/* The group keeps what it was told, whatever the option says. */
+	assert_false(ese_circular(r.g));
+	assert_int_equal(ese_set_circular(r.g, true, NULL), ST_OK);
+	rig_fork(&r, &dead);
+	rig_open(&dead);
+	assert_true(ese_circular(dead.g));
+	rig_close(&dead);
+	rig_remove(&dead);
 	rig_close(&r);
 	rig_remove(&r);
 }
