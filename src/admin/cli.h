@@ -50,6 +50,10 @@ int cli_print(struct buf *text);
 /* What `domain add` does, for a name that is not among the words. */
 int cli_add_domain(struct cli *c, const char *name);
 
+/* A finding as a line on standard output; as a row of the report's table. */
+struct finding;
+void cli_print_finding(const struct finding *f);
+void cli_report_finding(struct report *r, const struct finding *f);
 /* Check what is open and tell; the exit status of ese check. */
 struct offline;
 int cli_check(struct cli *c, struct offline *o, bool quick, bool no_logs);
@@ -80,6 +84,7 @@ int cmd_alias_add(struct cli *c);
 int cmd_alias_list(struct cli *c);
 int cmd_alias_remove(struct cli *c);
 int cmd_check(struct cli *c);
+int cmd_repair(struct cli *c);
 int cmd_deleted_list(struct cli *c);
 int cmd_deleted_restore(struct cli *c);
 int cmd_deleted_purge(struct cli *c);

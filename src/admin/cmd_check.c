@@ -33,7 +33,7 @@ static void name_message(const struct finding *f)
 		printf(", %s", time_write(when, f->date, 0));
 }
 
-static void print_finding(const struct finding *f)
+void cli_print_finding(const struct finding *f)
 {
 	const struct finding_row *row = &finding_rows[f->kind];
 
@@ -43,7 +43,7 @@ static void print_finding(const struct finding *f)
 	printf("\n");
 }
 
-static void report_finding(struct report *r, const struct finding *f)
+void cli_report_finding(struct report *r, const struct finding *f)
 {
 	const struct finding_row *row = &finding_rows[f->kind];
 
@@ -70,11 +70,11 @@ static void found(void *arg, const struct finding *f)
 
 	t->kinds[f->kind]++;
 	if (t->cli->json) {
-		report_finding(&t->report, f);
+		cli_report_finding(&t->report, f);
 		return;
 	}
 	progress_end(&t->progress);
-	print_finding(f);
+	cli_print_finding(f);
 }
 
 static void progress(void *arg, const char *what, uint64_t done, uint64_t total)
@@ -111,7 +111,8 @@ static void summarize(struct telling *t, const struct store_check *c)
 		report_num(r, "count", t->kinds[i]);
 		report_str(r, "kind", finding_rows[i].name);
 		report_str(r, "meaning", finding_rows[i].meaning);
-		report_str(r, "repair", finding_rows[i].repair);
+		if (t->cli->json)
+			report_str(r, "repair", finding_rows[i].repair);
 	}
 }
 

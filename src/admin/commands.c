@@ -238,5 +238,15 @@ const struct cli_command cli_commands[] = {
 	  "clean, 1: damage was found, 2: it could not be checked.",
 	  cmd_check,
 	  { { "quick", NULL, "leave the pages of message bodies out" } } },
+	{ "ese repair",
+	  "SOURCE",
+	  1,
+	  1,
+	  "Make a new home with everything that can be kept of a damaged home, group or copy, which is not touched. A message whose "
+	  "content is damaged is replaced by a notice that says what is lost.",
+	  cmd_repair,
+	  { { "to", "NEWHOME", "the folder to be made" },
+	    { "keep-damaged", NULL,
+	      "attach the bytes of damaged messages, as they are, to their notices" } } },
 };
 const size_t cli_ncommands = sizeof cli_commands / sizeof cli_commands[0];

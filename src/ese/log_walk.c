@@ -150,6 +150,7 @@ static enum st take_groups(struct walk *k, uint32_t end, struct err *err)
 			lost(k, FOUND_LOG_DAMAGED, pos_of(s.gen, k->off), text);
 			k->off = at;
 		}
+		g.format = k->cur.head.format;
 		st = k->w->group(k->w->arg, &g, err);
 		if (st != ST_OK)
 			return st;

@@ -151,6 +151,25 @@ void pdb_close(struct pdb *p)
 	free(p);
 }
 
+enum st pdb_repair(const char *path, struct err *err)
+{
+	struct pdb_conf c = { .cache_bytes = TABLE_LEAST,
+			      .buffer_bytes = TABLE_LEAST,
+			      .files_max = 64 };
+	struct pdb *p = calloc(1, sizeof(*p));
+	char *message = NULL;
+
+	if (!p)
+		return fail(err, ST_NOMEM, "%s: repair", path);
+	set_options(p, false, &c);
+	rocksdb_repair_db(p->options, path, &message);
+	rocksdb_options_destroy(p->options);
+	rocksdb_block_based_options_destroy(p->table);
+	rocksdb_cache_destroy(p->cache);
+	free(p);
+	return message ? pdb_failed(message, path, err) : ST_OK;
+}
+
 void pdb_thread(void)
 {
 	rocksdb_set_perf_level(rocksdb_disable);

@@ -30,6 +30,9 @@ enum st pdb_open(const char *path, bool create, const struct pdb_conf *c, struct
  * pdb_snapshot are not for it. */
 enum st pdb_open_readonly(const char *path, const struct pdb_conf *c, struct pdb **out,
 			  struct err *err);
+/* RocksDB's own way to make a new MANIFEST from the files of rows in the folder, which are read whole; one with a damaged block
+ * is set aside.  For a copy: rows that were deleted may come back.  ST_CORRUPT, ST_IO. */
+enum st pdb_repair(const char *path, struct err *err);
 /* What was not flushed is gone.  No value and no iterator is held any more.  NULL is fine. */
 void pdb_close(struct pdb *p);
 /* Once on each thread that works with rows all day: RocksDB's per-thread counters cost more than a row. */

@@ -50,6 +50,17 @@ enum st offline_add(struct offline *o, const char *dir, const char *name, const 
 	return ST_OK;
 }
 
+enum st offline_add_open(struct offline *o, const char *name, struct ese_db *db, struct err *err)
+{
+	struct offline_db *d;
+
+	if (!more((void **)&o->dbs, o->ndbs, sizeof *o->dbs))
+		return fail(err, ST_NOMEM, "out of memory");
+	d = &o->dbs[o->ndbs++];
+	*d = (struct offline_db){ .name = strdup(name), .db = db, .borrowed = true };
+	return d->name ? ST_OK : fail(err, ST_NOMEM, "out of memory");
+}
+
 void offline_close(struct offline *o)
 {
 	if (!o)
@@ -57,7 +68,8 @@ void offline_close(struct offline *o)
 	for (size_t i = 0; i < o->ndbs; i++) {
 		struct offline_db *d = &o->dbs[i];
 
-		look_close(d->db);
+		if (!d->borrowed)
+			look_close(d->db);
 		free(d->dir);
 		free(d->name);
 		free(d->edb);

@@ -16,7 +16,8 @@ struct offline_db {
 	char *dir;  /* of its group */
 	char *name; /* "mailbox/default" */
 	char *edb, *stm;
-	struct ese_db *db;     /* NULL: could not be opened, `why` says why */
+	struct ese_db *db; /* NULL: could not be opened, `why` says why */
+	bool borrowed;
 	struct look_head head; /* zeros when head_st is not ST_OK */
 	enum st head_st;
 	struct err why;
@@ -47,6 +48,8 @@ enum st offline_new(struct offline **out, struct err *err);
 /* One database more.  ST_NOMEM; one that can't be opened is no failure. */
 enum st offline_add(struct offline *o, const char *dir, const char *name, const char *edb,
 		    const char *stm, struct err *err);
+/* One that is open already and stays its owner's. */
+enum st offline_add_open(struct offline *o, const char *name, struct ese_db *db, struct err *err);
 /* Read the users of every database that was added.  Rows that can't be read leave users out (ese check names them). */
 enum st offline_load_users(struct offline *o, struct err *err);
 void offline_close(struct offline *o); /* NULL is fine */
