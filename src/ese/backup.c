@@ -23,6 +23,7 @@ struct ese_backup {
 	struct ese *g;
 	bool full;
 	uint32_t first_gen, next_gen;
+	uint64_t covers; /* what was acknowledged before this time is in it */
 	size_t ndbs;
 	struct held *held;
 	struct ese_backup_db *dbs;
@@ -205,6 +206,7 @@ enum st ese_backup_begin(struct ese *g, bool full, struct ese_backup **out, stru
 		return fail(err, ST_NOMEM, "backup of %s", g->dir);
 	b->g = g;
 	b->full = full;
+	b->covers = (uint64_t)clock_real();
 	pthread_mutex_lock(&g->lock);
 	busy = g->backup_holds != 0;
 	if (!busy) {
@@ -239,6 +241,7 @@ void ese_backup_info(const struct ese_backup *b, struct ese_backup_info *out)
 
 enum st ese_backup_roll(struct ese_backup *b, uint32_t *next_out, struct err *err)
 {
+	uint64_t now = (uint64_t)clock_real();
 	enum st st;
 
 	if (ese_circular(b->g)) {
@@ -246,8 +249,10 @@ enum st ese_backup_roll(struct ese_backup *b, uint32_t *next_out, struct err *er
 		return ST_OK;
 	}
 	st = log_roll(b->g->log, &b->next_gen, err);
-	if (st == ST_OK)
+	if (st == ST_OK) {
 		*next_out = b->next_gen;
+		b->covers = now;
+	}
 	return st;
 }
 
@@ -257,7 +262,7 @@ static void note_done(struct checkpoint_facts *f, void *arg)
 	struct ese_backup *b = arg;
 
 	f->last_pos = pos_of(b->next_gen, SEG_HEAD);
-	f->last_time = (uint64_t)clock_real();
+	f->last_time = b->covers;
 	if (b->full) {
 		f->full_pos = f->last_pos;
 		f->full_time = f->last_time;
@@ -272,7 +277,7 @@ static void note_circular(struct checkpoint_facts *f, void *arg)
 	struct ese_backup *b = arg;
 
 	f->last_pos = f->full_pos = b->g->applied_pos;
-	f->last_time = f->full_time = (uint64_t)clock_real();
+	f->last_time = f->full_time = b->covers;
 	f->flags |= CHECKPOINT_CHAIN_BROKEN;
 	b->g->backup_holds = 0;
 }

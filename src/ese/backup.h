@@ -48,11 +48,12 @@ enum ese_chain {
 };
 struct ese_logs {
 	enum ese_chain chain;
-	uint32_t files;       /* that recovery does not need */
-	uint64_t bytes;       /* of these */
-	uint32_t from_gen;    /* the oldest log file there is */
-	uint64_t backup_time; /* end of the last backup, ns since 1970; 0: never */
-	uint64_t full_time;   /* of the last full one */
+	uint32_t files;    /* that recovery does not need */
+	uint64_t bytes;    /* of these */
+	uint32_t from_gen; /* the oldest log file there is */
+	uint64_t
+		backup_time; /* what was acknowledged before it is in the last backup: ns since 1970; 0: none */
+	uint64_t full_time; /* of the last full one */
 	bool backup_runs;
 };
 void ese_logs(struct ese *g, struct ese_logs *out);

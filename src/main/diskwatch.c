@@ -28,7 +28,7 @@ static const char *advice(enum disk_state s)
 {
 	switch (s) {
 	case DISK_LOW:
-		return "make room or give the disk more; a backup lets logs go, 'mailroot deleted expire' what is kept";
+		return "make room or give the disk more: a backup lets logs go, 'mailroot deleted expire' what is kept; with half of this the logs kept for the next backup are given up";
 	case DISK_FULL:
 		return "new mail is refused for now: make room, deleting mail still works";
 	default:

@@ -3,6 +3,7 @@
  * Nothing is remembered about what there is to do: a pass looks at the oldest row of each of the loop's mailboxes, one
  * seek each, on a pool thread, and goes into those only that hold something old enough.  So a restart loses
  * nothing, and a pass that found nothing cost little. */
+#include "ese/backup.h"
 #include "store/directory.h"
 #include "store/keep.h"
 #include "store/removed.h"
@@ -12,15 +13,20 @@
 #define FIRST_MS (60 * 1000)
 #define EVERY_MS (60 * 60 * 1000)
 
-/* When the newest complete backup was begun of the database that holds the mailbox; 0: there is none. */
-static int64_t backed_up(const struct store *s, uint64_t mailbox)
+/* What was there before this time is in a complete backup of the group that the mailbox is in; 0: there is none. */
+static int64_t backed_up(struct store *s, uint64_t mailbox)
 {
-	(void)s;
-	(void)mailbox;
-	return 0;
+	struct ese_logs logs;
+	struct database *db;
+
+	if (database_of_mailbox(s, mailbox, &db, NULL) != ST_OK)
+		return 0;
+	ese_logs(db->group->ese, &logs);
+	database_release(db);
+	return (int64_t)logs.backup_time;
 }
 
-int64_t keep_limit(const struct store *s, uint64_t mailbox, int64_t kept_ns)
+int64_t keep_limit(struct store *s, uint64_t mailbox, int64_t kept_ns)
 {
 	int64_t limit = clock_real() - kept_ns, backup;
 

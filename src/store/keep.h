@@ -68,7 +68,7 @@ enum st kept_restore(struct mailbox *mb, const struct kept_keys *keys, struct sp
 /* ---- expire.c: the pass that removes for good what is old enough ---- */
 
 /* What was deleted before this may go now from a mailbox; 0: nothing. */
-int64_t keep_limit(const struct store *s, uint64_t mailbox, int64_t kept_ns);
+int64_t keep_limit(struct store *s, uint64_t mailbox, int64_t kept_ns);
 /* On the shard, once: a pass now and then from now on. */
 void expire_begin(struct shard *sh, void *unused);
 /* F, on the shard: one pass over its mailboxes. */

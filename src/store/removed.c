@@ -88,7 +88,7 @@ enum st removed_give_back(struct directory *d, struct user *u, const char *name,
 /* The first that has waited long enough, above *after.  ST_EOF: none. */
 static enum st next_old(struct directory *d, uint64_t after, struct user *out, struct err *err)
 {
-	const struct store *s = d->store;
+	struct store *s = d->store;
 	struct span key, value;
 	struct ese_iter *it;
 	struct key from, to;

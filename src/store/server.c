@@ -1,5 +1,6 @@
 #include "store/server.h"
 
+#include "base/disk.h"
 #include "base/standby.h"
 #include "store/call.h"
 #include "store/content.h"
@@ -239,6 +240,15 @@ static void progress(void *arg, const char *what, uint64_t done, uint64_t total)
 		s->options.progress(what, done, total);
 }
 
+/* Free room below which the log files that only a roll-forward needs are given up: half of what is warned at, so that
+ * the warning comes first. */
+static uint64_t logs_room(const struct config *conf)
+{
+	struct disk_view v;
+
+	return disk_look(conf, config_home(conf), &v, NULL) == ST_OK ? v.warn_below / 2 : 0;
+}
+
 static enum st open_engine(struct server *s, struct err *err)
 {
 	const struct config *conf = s->options.conf;
@@ -247,7 +257,7 @@ static enum st open_engine(struct server *s, struct err *err)
 		.segment_bytes = (uint32_t)config_int(conf, "log_segment_bytes") & ~4095u,
 		.checkpoint_bytes = (uint64_t)config_int(conf, "checkpoint_bytes"),
 		.reserve_bytes = reserve ? reserve : 1, /* 0 would be the engine's own choice */
-		.low_bytes = (uint64_t)config_int(conf, "disk_warn_bytes") / 2,
+		.low_bytes = logs_room(conf),
 		.ship_keep_bytes = (uint64_t)config_int(conf, "ship_keep_bytes"),
 		.cache_bytes = (size_t)config_int(conf, "cache_bytes"),
 		.broken = broken,
