@@ -67,6 +67,7 @@ int cmd_recovery_list(struct cli *c);
 int cmd_recovery_find(struct cli *c);
 int cmd_recovery_restore(struct cli *c);
 int cmd_ese_ship(struct cli *c);
+int cmd_standby_init(struct cli *c);
 int cmd_standby_receive(struct cli *c);
 int cmd_standby_run(struct cli *c);
 int cmd_standby_status(struct cli *c);

@@ -520,6 +520,12 @@ static enum st restore_group(struct restore *r, const struct bk_group *g, struct
 	}
 	if (st == ST_OK)
 		st = report_dbs(r, g, err);
+	if (r->o->standby)
+		return st == ST_OK && !g->next
+			       ? fail(err, ST_BAD,
+				      "group %s: its logging was circular, so its log can't be followed",
+				      g->name)
+			       : st;
 	if (st == ST_OK && rg->rolled)
 		st = replay(r, g, folder, err);
 	if (st == ST_OK)

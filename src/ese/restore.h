@@ -15,6 +15,7 @@ struct restore_options {
 		logs; /* more log files, NULL: none: a group's folder, or a home, or a folder of groups */
 	uint64_t until; /* ns since 1970; 0: as far as the logs go */
 	bool partial; /* go as far as the logs go even if there are later ones behind a gap, or damage */
+	bool standby; /* keep signature and logs as they are, and do not replay: for ese_standby_open; no `until` and `only` */
 	const char **only; /* "GROUP/NAME" of the wanted databases; NULL: all */
 	size_t nonly;
 	uint64_t rate;

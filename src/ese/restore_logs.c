@@ -194,7 +194,7 @@ static enum st bring_all(struct restore *r, const struct bk_group *g, const char
 	else if (later(r, g, gen, behind, sizeof(behind)))
 		snprintf(rg->gap, sizeof(rg->gap),
 			 "log file E00%08X.log is missing, the log goes on in %.160s", gen, behind);
-	return add_next(&before, folder, err);
+	return r->o->standby ? ST_OK : add_next(&before, folder, err);
 }
 
 /* ---- reading them, up to where they are to end ---- */
@@ -441,6 +441,8 @@ static enum st read_logs(struct reading *k, uint32_t first, struct log_end *end,
 
 	if (st != ST_OK)
 		return st;
+	if (k->r->o->standby)
+		log_read_unfinished(reader);
 	while ((st = log_read_group(reader, &group, &why)) == ST_OK)
 		if ((st = take_group(k, &group, &why)) != ST_OK)
 			break;
