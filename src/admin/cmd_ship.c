@@ -223,17 +223,42 @@ static bool all_there(const struct ship *s)
 	return true;
 }
 
-/* Until it is stopped, or something fails. */
+static enum st check_circular(struct ship *s, struct err *err)
+{
+	for (unsigned i = 0; i < s->nlogs; i++)
+		if (s->logs[i]->circular) {
+			s->final = true;
+			return fail(
+				err, ST_BAD,
+				"group %s has circular logging: bodies are missing in its log, so it can't be "
+				"shipped; switch it off, make a full backup, and a standby from that",
+				s->logs[i]->name);
+		}
+	return ST_OK;
+}
+
+/* Now and then, and when the store was lost.  A store that is not there changes nothing. */
+static enum st ask_again(struct ship *s, struct err *err)
+{
+	enum st st;
+
+	if (!s->bound || (!s->stale && clock_mono() - s->asked_at < SHIP_ASK_NS))
+		return ST_OK;
+	st = ship_source_ask(s, err);
+	if (st == ST_GONE || st == ST_TIMEOUT)
+		return ST_OK;
+	return st == ST_OK ? check_circular(s, err) : st;
+}
+
+/* Until it is stopped, or something fails.  ST_MORE: a group has come, it is begun by a new connection. */
 static enum st go_on(struct ship *s, struct progress *p, struct err *err)
 {
 	for (;;) {
 		bool moved = false;
-		enum st st = ST_OK;
+		enum st st = ask_again(s, err);
 
-		if (s->stale && s->bound)
-			st = ship_source_ask(s, err);
-		if (st == ST_GONE || st == ST_TIMEOUT)
-			st = ST_OK; /* the store is lost again */
+		if (st == ST_OK && s->nlogs > s->begun)
+			return ST_MORE;
 		if (st == ST_OK)
 			st = advance_all(s, &moved, err);
 		if (st == ST_OK)
@@ -257,6 +282,9 @@ static enum st connection(struct ship *s, struct progress *p, struct err *err)
 
 	if (s->stale || !s->nlogs)
 		st = ship_source_ask(s, err);
+	if (st == ST_OK)
+		st = check_circular(s, err);
+	s->begun = s->nlogs;
 	if (st == ST_OK)
 		st = s->target->open(s, err);
 	if (st == ST_OK)
@@ -298,8 +326,10 @@ static enum st ship_logs(struct ship *s, struct err *err)
 		st = connection(s, &p, err);
 		if (s->shipped != before)
 			again = AGAIN_FIRST_NS;
-		if (st == ST_OK || s->stop || s->once || s->final)
+		if (st == ST_OK || s->stop || (s->once && st != ST_MORE) || s->final)
 			break;
+		if (st == ST_MORE)
+			continue;
 		say(s, "will try again", err);
 		wait_before(s, again);
 		again = again * 2 < AGAIN_MOST_NS ? again * 2 : AGAIN_MOST_NS;

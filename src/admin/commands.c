@@ -117,7 +117,7 @@ const struct cli_command cli_commands[] = {
 	  "Make a standby a server, and say up to which commit.",
 	  cmd_standby_promote,
 	  { { "logs", "DIR",
-	      "the dead server's log files, taken in before: its home or its groups folder" } } },
+	      "the dead server's home, or its groups folder: what its log has beyond is taken in before, and what is in its queue" } } },
 	{ "user add",
 	  "ADDRESS",
 	  1,

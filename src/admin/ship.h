@@ -16,6 +16,8 @@
 #define SHIP_WINDOW     (16u * 1024 * 1024) /* bytes that may be unacknowledged, of each log */
 #define SHIP_FLIGHTS    4096u               /* and groups */
 #define SHIP_STEP_BYTES (1024u * 1024)      /* read in one go */
+#define SHIP_ASK_NS                                                                                \
+	(10 * NS_PER_SEC) /* the store is asked for new groups and for what was switched */
 #define SHIP_BEAT_NS    (5 * NS_PER_SEC)
 #define SHIP_SILENCE_NS (60 * NS_PER_SEC) /* of the far end, after which it is taken for gone */
 
@@ -30,6 +32,7 @@ struct ship_log {
 	unsigned char signature[LOG_SIGNATURE];
 	uint64_t durable; /* here */
 	uint32_t oldest;
+	bool circular;
 	uint64_t goal; /* --once: it ends when this is durable there */
 
 	/* at the far end */
@@ -81,7 +84,8 @@ struct ship {
 	bool stop;
 	struct ship_log *logs[SHIP_LOGS_MAX];
 	unsigned nlogs;
-	int64_t held_at, told_at;
+	unsigned begun; /* logs that this connection began with */
+	int64_t asked_at, held_at, told_at;
 	bool connected;
 	uint64_t shipped; /* bytes of groups, by this run */
 };

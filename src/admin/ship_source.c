@@ -50,6 +50,7 @@ static enum st take_row(struct ship *s, const struct plist *row, struct err *err
 	memcpy(log->signature, signature.at, LOG_SIGNATURE);
 	log->durable = plist_u64(row, PR_LOG_POSITION, 0);
 	log->oldest = plist_u32(row, PR_LOG_OLDEST, 0);
+	log->circular = plist_bool(row, PR_LOG_CIRCULAR, false);
 	return ST_OK;
 }
 
@@ -82,6 +83,7 @@ enum st ship_source_ask(struct ship *s, struct err *err)
 	enum st st = ST_OK;
 
 	s->stale = false;
+	s->asked_at = clock_mono();
 	/* Watched first: what comes after the list is notified. */
 	for (int round = 0; st == ST_OK && round < 2; round++) {
 		st = ask_list(s, err);

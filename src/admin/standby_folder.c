@@ -5,6 +5,7 @@
 #include "admin/standby_folder.h"
 
 #include "base/byteorder.h"
+#include "base/clock.h"
 #include "ese/io.h"
 #include "ese/log_read.h"
 
@@ -230,5 +231,24 @@ enum st standby_folder_take(struct standby_group *g, const char *dir, bool *more
 		if (st == ST_OK && torn)
 			st = damaged(&info, dir, err);
 	} while (st == ST_MORE);
+	return st;
+}
+
+enum st standby_folder_take_all(struct standby *s, const char *from, bool *more, struct err *err)
+{
+	enum st st = ST_OK;
+
+	for (unsigned i = 0; st == ST_OK && i < s->ngroups; i++) {
+		struct ese_standby_info info;
+		char dir[4400];
+
+		st = standby_folder_of(from, s->groups[i]->name, dir, err);
+		if (st == ST_OK)
+			st = standby_folder_take(s->groups[i], dir, more, err);
+		ese_standby_look(s->groups[i]->ese, &info);
+		s->groups[i]->source_pos = info.durable;
+	}
+	if (*more)
+		s->heard_at = clock_real();
 	return st;
 }

@@ -12,4 +12,7 @@ enum st standby_folder_of(const char *dir, const char *group, char out[4400], st
  * was taken; ST_NOTFOUND: the next file is gone, later ones are there. */
 enum st standby_folder_take(struct standby_group *g, const char *dir, bool *more, struct err *err);
 
+/* The same for every group of the home. */
+enum st standby_folder_take_all(struct standby *s, const char *from, bool *more, struct err *err);
+
 #endif

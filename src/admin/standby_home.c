@@ -2,7 +2,7 @@
 #include "admin/standby_home.h"
 
 #include "base/clock.h"
-#include "base/logline.h"
+#include "ese/rec.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -230,4 +230,47 @@ void standby_status_write(struct standby *s, bool now)
 		put_group(f, s->groups[i]);
 	if (fclose(f) == 0)
 		rename(fresh, path);
+}
+
+uint64_t standby_number(struct span line, const char *key)
+{
+	while (line.len > 0) {
+		struct span value, name = span_split(span_split(line, ' ', &line), '=', &value);
+		uint64_t n;
+
+		if (span_eq(name, span_str(key)) && span_u64(value, &n))
+			return n;
+	}
+	return 0;
+}
+
+struct span standby_word(struct span line, const char *key)
+{
+	while (line.len > 0) {
+		struct span value, name = span_split(span_split(line, ' ', &line), '=', &value);
+
+		if (span_eq(name, span_str(key)))
+			return value;
+	}
+	return SPAN("");
+}
+
+uint64_t standby_distance(uint64_t a, uint64_t b, uint64_t file)
+{
+	return b <= a ? 0 : (pos_gen(b) - pos_gen(a)) * file + pos_off(b) - pos_off(a);
+}
+
+struct span standby_status_read(const char *home, char *words, size_t room)
+{
+	char path[4200];
+	size_t n = 0;
+	FILE *f;
+
+	snprintf(path, sizeof path, "%s/run/standby.status", home);
+	f = fopen(path, "re");
+	if (f) {
+		n = fread(words, 1, room, f);
+		fclose(f);
+	}
+	return span_of(words, n);
 }

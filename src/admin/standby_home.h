@@ -47,4 +47,12 @@ enum st standby_settle(struct standby *s, void (*between)(void *arg), void *arg,
 /* Write HOME/run/standby.status, at most once a second unless `now`. */
 void standby_status_write(struct standby *s, bool now);
 
+/* What stands in a line of that file: key=NUMBER, 0 when it is not there; key=WORD, "". */
+uint64_t standby_number(struct span line, const char *key);
+struct span standby_word(struct span line, const char *key);
+/* The whole file; "" when nobody has followed yet. */
+struct span standby_status_read(const char *home, char *words, size_t room);
+/* Bytes of log from position a to b, with files of `file` bytes. */
+uint64_t standby_distance(uint64_t a, uint64_t b, uint64_t file);
+
 #endif

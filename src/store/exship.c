@@ -6,9 +6,11 @@
 
 #include "ese/shipping.h"
 #include "store/call.h"
+#include "store/database.h"
 #include "store/watch.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 struct shipped {
@@ -42,6 +44,41 @@ static void moved(void *arg)
 		loop_post(s->store->shards[0].loop, tell, s);
 }
 
+/* ---- groups ---- */
+
+static enum st add(struct store *store, const struct group *g, struct err *err)
+{
+	struct shipped *s = calloc(1, sizeof *s);
+
+	if (!s)
+		return fail(err, ST_NOMEM, "out of memory");
+	*s = (struct shipped){ .next = store->shipped, .store = store, .ese = g->ese };
+	snprintf(s->name, sizeof s->name, "%s", g->name);
+	s->watched = 1 + (store->shipped ? store->shipped->watched : 0);
+	store->shipped = s;
+	return ST_OK;
+}
+
+static struct shipped *named(const struct store *store, struct span name)
+{
+	struct shipped *s = store->shipped;
+
+	while (s && !span_eq(span_str(s->name), name))
+		s = s->next;
+	return s;
+}
+
+/* Groups may come while the store runs; they never go. */
+static enum st gather(struct store *store, struct err *err)
+{
+	enum st st = ST_OK;
+
+	for (const struct group *g = store->groups; st == ST_OK && g; g = g->next)
+		if (g->ese && !named(store, span_str(g->name)))
+			st = add(store, g, err);
+	return st;
+}
+
 /* ---- requests ---- */
 
 /* ST_NOTFOUND; ST_BAD on another loop than 0. */
@@ -51,31 +88,35 @@ static enum st find(const struct call *c, struct shipped **out, struct err *err)
 
 	if (c->shard->index != 0)
 		return fail(err, ST_BAD, "logs are asked for on the first loop");
-	for (struct shipped *s = c->store->shipped; s; s = s->next)
-		if (span_eq(span_str(s->name), name)) {
-			*out = s;
-			return ST_OK;
-		}
-	return fail(err, ST_NOTFOUND, "there is no storage group '" SPAN_FMT "'", SPAN_ARG(name));
+	*out = named(c->store, name);
+	return *out ? ST_OK
+		    : fail(err, ST_NOTFOUND, "there is no storage group '" SPAN_FMT "'",
+			   SPAN_ARG(name));
 }
 
 enum st serve_LOG_LIST(struct call *c, struct err *err)
 {
 	struct wire_rows_out rows;
-	enum st st = ST_OK;
+	enum st st;
 
+	if (c->shard->index != 0)
+		return fail(err, ST_BAD, "logs are asked for on the first loop");
+	st = gather(c->store, err);
+	if (st != ST_OK)
+		return st;
 	wire_rows_begin(&rows, c->rq);
 	for (struct shipped *s = c->store->shipped; st == ST_OK && s; s = s->next) {
 		struct ese_log_info info;
 		struct pw w;
 
 		ese_log_look(s->ese, &info);
-		wire_row_begin(&rows, &w, 5);
+		wire_row_begin(&rows, &w, 6);
 		pw_str(&w, PR_LOG_GROUP, s->name);
 		pw_u64(&w, PR_LOG_POSITION, info.durable);
 		pw_span(&w, PR_LOG_SIGNATURE, span_of(info.signature, sizeof info.signature));
 		pw_u64(&w, PR_LOG_TIME, info.time);
 		pw_u32(&w, PR_LOG_OLDEST, info.oldest);
+		pw_bool(&w, PR_LOG_CIRCULAR, ese_circular(s->ese));
 		st = wire_row_end(&rows, &w);
 	}
 	return call_rows_end(c, &rows, st, err);
@@ -107,19 +148,6 @@ enum st serve_LOG_HOLD(struct call *c, struct err *err)
 }
 
 /* ---- life ---- */
-
-enum st shipping_add(struct store *store, const char *name, struct ese *ese, struct err *err)
-{
-	struct shipped *s = calloc(1, sizeof *s);
-
-	if (!s)
-		return fail(err, ST_NOMEM, "out of memory");
-	*s = (struct shipped){ .next = store->shipped, .store = store, .ese = ese };
-	strncpy(s->name, name, sizeof s->name - 1);
-	s->watched = 1 + (store->shipped ? store->shipped->watched : 0);
-	store->shipped = s;
-	return ST_OK;
-}
 
 void shipping_end(struct store *store)
 {

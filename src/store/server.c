@@ -264,11 +264,8 @@ static enum st open_engine(struct server *s, struct err *err)
 		.progress = progress,
 		.arg = s,
 	};
-	enum st st = databases_open(&s->store, &o, err);
-	for (struct group *g = s->store.groups; g && st == ST_OK; g = g->next)
-		if (g->ese)
-			st = shipping_add(&s->store, g->name, g->ese, err);
-	return st;
+
+	return databases_open(&s->store, &o, err);
 }
 
 static enum st make_shards(struct server *s, struct err *err)
