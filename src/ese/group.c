@@ -167,11 +167,12 @@ static void on_synced(void *arg)
 {
 	struct ese *g = arg;
 
+	/* Before anybody hears of his commit. */
+	shipping_moved(g);
 	pthread_mutex_lock(&g->lock);
 	g->durable = g->placed;
 	pthread_cond_signal(&g->synced);
 	pthread_mutex_unlock(&g->lock);
-	shipping_moved(g);
 }
 
 void group_break(struct ese *g, const struct err *why)
