@@ -362,7 +362,7 @@ static enum st start_log(struct ese *g, const struct log_end *end, struct err *e
 		.dir = g->dir,
 		.segment_bytes = g->o.segment_bytes,
 		.sync = (enum seg_sync)g->o.log_sync,
-		.spares_max = (uint32_t)(g->o.checkpoint_bytes / g->o.segment_bytes) + 3,
+		.spares_max = 2 * (uint32_t)(g->o.checkpoint_bytes / g->o.segment_bytes) + 3,
 		.direct = direct_write,
 		.direct_sync = direct_sync,
 		.placed = on_placed,

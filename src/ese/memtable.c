@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HEIGHT_MAX 12
-#define FINGERS    1024u
+#define HEIGHT_MAX 8
+#define FINGERS    2048u
 #define TAIL       4u /* bytes at a key's end that its neighbours do not share */
 #define CHUNK      (256u * 1024)
 #define ALIGNED(n) (((n) + 7) & ~(size_t)7)
