@@ -1,5 +1,7 @@
 """Limits on a mailbox: warned, may not send, receives nothing; with real clients, at once and through restarts."""
-from harness import DOMAIN, PASSWORD, Server
+import imaplib
+
+from harness import DOMAIN, PASSWORD, Server, wait_for
 
 ALICE = f"alice@{DOMAIN}"
 KB = 1000
@@ -26,6 +28,14 @@ def subjects(server, user="alice"):
     with server.imap(user, mailbox="INBOX") as imap:
         data = imap.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1] if imap.response("EXISTS")[1] != [b"0"] else []
         return [d[1].split(b": ", 1)[1].strip().decode() for d in data if isinstance(d, tuple)]
+
+
+def can_log_on(server):
+    try:
+        with server.imap("alice"):
+            return True
+    except imaplib.IMAP4.error:
+        return False
 
 
 def append(imap, octets, folder="INBOX"):
@@ -133,6 +143,7 @@ def test_the_owner_is_warned_once_a_day(tmp_path):
             assert words in text, (words, text)
         assert "receives no more" not in text
         server.kill_program("store")
+        wait_for(lambda: can_log_on(server), "the store is back")
         with server.imap("alice") as imap:
             assert append(imap, 5 * KB, "Drafts")[0] == "OK"
         server.send("alice", message(3 * KB, "another"))
