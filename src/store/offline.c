@@ -182,6 +182,7 @@ static enum st take_user(struct offline *o, struct span value, struct err *err)
 	display = plist_span(&l, PR_DISPLAY_NAME);
 	*u = (struct offline_user){ .mailbox = plist_u64(&l, PR_MAILBOX_ID, 0),
 				    .created = (int64_t)plist_u64(&l, PR_CREATION_TIME, 0),
+				    .removed = (int64_t)plist_u64(&l, PR_DELETED_ON, 0),
 				    .disabled = plist_bool(&l, PR_DISABLED, false),
 				    .display =
 					    strndup(display.len ? display.at : "", display.len) };
@@ -191,15 +192,15 @@ static enum st take_user(struct offline *o, struct span value, struct err *err)
 	return u->name && u->display ? ST_OK : fail(err, ST_NOMEM, "out of memory");
 }
 
-static enum st users_of(struct offline *o, struct ese_db *db, struct err *err)
+static enum st users_of(struct offline *o, struct ese_db *db, enum dir_row kind, struct err *err)
 {
 	struct span key, value;
 	struct look_rows *rows;
 	struct key from, to;
 	enum st st;
 
-	key_dir(&to, DIR_USER, SPAN_NONE);
-	st = look_rows_new(db, key_dir(&from, DIR_USER, SPAN_NONE), key_after(&to), &rows, err);
+	key_dir(&to, kind, SPAN_NONE);
+	st = look_rows_new(db, key_dir(&from, kind, SPAN_NONE), key_after(&to), &rows, err);
 	if (st != ST_OK)
 		return st;
 	while ((st = look_rows_next(rows, &key, &value, err)) == ST_OK || st == ST_CORRUPT) {
@@ -224,9 +225,13 @@ enum st offline_load_users(struct offline *o, struct err *err)
 {
 	enum st st = ST_OK;
 
-	for (size_t i = 0; st == ST_OK && i < o->ndbs; i++)
-		if (o->dbs[i].db)
-			st = users_of(o, o->dbs[i].db, err);
+	for (size_t i = 0; st == ST_OK && i < o->ndbs; i++) {
+		if (!o->dbs[i].db)
+			continue;
+		st = users_of(o, o->dbs[i].db, DIR_USER, err);
+		if (st == ST_OK)
+			st = users_of(o, o->dbs[i].db, DIR_REMOVED, err);
+	}
 	if (o->nusers)
 		qsort(o->users, o->nusers, sizeof *o->users, by_mailbox);
 	return st;
@@ -252,8 +257,10 @@ void offline_owner_name(const struct offline *o, uint64_t mailbox,
 
 const struct offline_user *offline_user(const struct offline *o, const char *name)
 {
+	const struct offline_user *found = NULL;
+
 	for (size_t i = 0; i < o->nusers; i++)
-		if (!strcmp(o->users[i].name, name))
-			return &o->users[i];
-	return NULL;
+		if (!strcmp(o->users[i].name, name) && (!found || !o->users[i].removed))
+			found = &o->users[i];
+	return found;
 }

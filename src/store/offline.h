@@ -27,6 +27,7 @@ struct offline_user {
 	char *name, *display;
 	uint64_t mailbox;
 	int64_t created;
+	int64_t removed; /* the mailbox is kept, the user is none any more (nanoseconds since 1970); 0 */
 	bool disabled;
 };
 
@@ -59,7 +60,7 @@ const struct offline_user *offline_owner(const struct offline *o, uint64_t mailb
 /* The owner's name, or "mailbox 7". */
 void offline_owner_name(const struct offline *o, uint64_t mailbox,
 			char out[static NAME_BYTES_MAX + 1]);
-/* By login name; NULL: none. */
+/* By login name, a user before one who was removed; NULL: none. */
 const struct offline_user *offline_user(const struct offline *o, const char *name);
 /* The database that holds rows of the mailbox; NULL: none (a mailbox that was never used, or its database is down). */
 struct offline_db *offline_db_of(struct offline *o, uint64_t mailbox);

@@ -170,6 +170,17 @@ static void delete_one(struct rig *r)
 	CHECK_ST(rig_expunge(&alice, fid, gone, sizeof gone), ST_OK);
 }
 
+static void remove_bob(struct rig *r)
+{
+	struct wire_answer a;
+	struct wire_msg m;
+
+	wire_begin(&m, 1);
+	pw_str(&m.w, PR_USER, "bob@mailroot.test");
+	CHECK_ST(wire_send(&m, rig_admin(r), 0, WIRE_DS_USER_REMOVE, &a, &rig_err), ST_OK);
+	wire_answer_free(&a);
+}
+
 /* A deleted message that is kept links its body like any other. */
 static void deleted_messages_are_found(void **state)
 {
@@ -184,8 +195,11 @@ static void deleted_messages_are_found(void **state)
 	rig_up(&r, 1);
 	rig_run(&r, fill);
 	rig_run(&r, delete_one);
+	rig_run(&r, remove_bob);
 	rig_down(&r);
 	o = open_home(&r);
+	CHECK(offline_user(o, "bob@mailroot.test")->removed);
+	CHECK(!strcmp(offline_owner(o, 2)->name, "bob@mailroot.test"));
 	CHECK_ST(offline_kept_open(offline_db_of(o, 1)->db, 1, &it, &rig_err), ST_OK);
 	CHECK_ST(offline_messages_next(it, &m, &rig_err), ST_OK);
 	CHECK(m.deleted && m.uid == 3 && span_eq(m.path, SPAN("INBOX")));
