@@ -59,7 +59,7 @@ static void print_man(void)
 			       m->options[o].value ? m->options[o].value : "",
 			       m->options[o].value ? ": " : "", m->options[o].meaning);
 	}
-	printf(".SH EXIT STATUS\n0 done, 1 failed, 2 wrong usage, 3 the server is not running.\n"
+	printf(".SH EXIT STATUS\n0 done, 1 failed, 2 wrong usage, 3 the server is not running, 4 done but damage was found.\n"
 	       ".SH SEE ALSO\nmailrootd(8), mailroot\\-store(8), mailroot\\-inet(8)\n");
 }
 

@@ -3,7 +3,7 @@
  * `mailroot --help`, `mailroot COMMAND --help`, the manual page (`mailroot --man`), the argument counts and the
  * dispatch come from the rows.  A command prints its answer to standard output (text, or JSON with
  * --json), its errors to standard error, and returns the exit status: 0 done, 1 failed, 2 wrong usage,
- * 3 the server is not running. */
+ * 3 the server is not running, 4 done, but damage was found, which is named. */
 #ifndef ADMIN_CLI_H
 #define ADMIN_CLI_H
 
@@ -72,6 +72,10 @@ int cmd_standby_receive(struct cli *c);
 int cmd_standby_run(struct cli *c);
 int cmd_standby_status(struct cli *c);
 int cmd_standby_promote(struct cli *c);
+int cmd_ese_backup(struct cli *c);
+int cmd_ese_backups(struct cli *c);
+int cmd_ese_restore(struct cli *c);
+int cmd_ese_verify(struct cli *c);
 int cmd_user_add(struct cli *c);
 int cmd_user_list(struct cli *c);
 int cmd_user_passwd(struct cli *c);

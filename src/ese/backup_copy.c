@@ -245,7 +245,13 @@ static enum st copy_db(struct bk_run *r, const struct bk_source *s, const struct
 {
 	char from[SEG_PATH_MAX], path[SEG_PATH_MAX], label[512], stm[SEG_PATH_MAX];
 	struct bk_stream f = {
-		.label = label, .rows = from, .from = stm, .to = path, .bytes = db->stm_bytes
+		.label = label,
+		.group = s->group,
+		.db = db->name,
+		.rows = from,
+		.from = stm,
+		.to = path,
+		.bytes = db->stm_bytes,
 	};
 	struct bk_db *d = bk_add_db(r->m);
 	enum st st;
