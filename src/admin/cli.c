@@ -90,13 +90,19 @@ int cli_print(struct buf *text)
 static const struct cli_command *find_command(char **args, int nargs, int *used)
 {
 	for (size_t i = 0; i < cli_ncommands; i++) {
-		struct span rest, first = span_split(span_str(cli_commands[i].words), ' ', &rest);
+		struct span rest = span_str(cli_commands[i].words);
+		bool same = true;
+		int n = 0;
 
-		if (nargs < 1 || !span_eq(first, span_str(args[0])))
+		while (same && rest.at) {
+			same = n < nargs &&
+			       span_eq(span_split(rest, ' ', &rest), span_str(args[n]));
+			n++;
+		}
+		if (!same)
 			continue;
-		*used = rest.at ? 2 : 1;
-		if (!rest.at || (nargs > 1 && span_eq(rest, span_str(args[1]))))
-			return &cli_commands[i];
+		*used = n;
+		return &cli_commands[i];
 	}
 	return NULL;
 }

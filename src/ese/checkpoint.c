@@ -129,50 +129,31 @@ static enum st get_slot(const char *slot, size_t size, struct checkpoint *out, s
 	return get_dbs(slot, size, format, out) ? ST_OK : ST_NOTFOUND;
 }
 
-/* The newest valid one of ours, else of format 1 (which format_check then refuses, or takes). */
-static enum st choose(const char *bytes, struct checkpoint *out, struct err *err)
+/* Both slots of one format. */
+static enum st get_slots(const char *bytes, size_t size, struct checkpoint out[2], struct err *err)
 {
-	static const size_t size[] = { SLOT, SLOT, SLOT_OLD, SLOT_OLD };
-	static const size_t at[] = { 0, SLOT, 0, SLOT_OLD };
-	struct checkpoint *c = malloc(sizeof(*c));
-	bool have = false;
-	enum st st = c ? ST_NOTFOUND : fail(err, ST_NOMEM, "read a checkpoint");
-
-	for (int i = 0; c && i < 4; i++) {
+	for (unsigned i = 0; i < 2; i++) {
 		struct err why = { 0 };
-		enum st one;
+		enum st st = get_slot(bytes + i * size, size, &out[i], &why);
 
-		if (i == 2 && have)
-			break;
-		one = get_slot(bytes + at[i], size[i], c, &why);
-		if (one == ST_BAD) {
+		if (st == ST_BAD) {
 			if (err)
 				*err = why;
-			st = one;
-			break;
+			return st;
 		}
-		if (one == ST_OK && (!have || c->number > out->number)) {
-			*out = *c;
-			have = true;
-			st = ST_OK;
-		}
+		if (st != ST_OK)
+			out[i] = (struct checkpoint){ 0 };
 	}
-	free(c);
-	return st;
+	return ST_OK;
 }
 
-enum st checkpoint_read(const char *dir, struct checkpoint *out, struct err *err)
+enum st checkpoint_slots(const char *path, struct checkpoint out[2], struct err *err)
 {
-	char path[SEG_PATH_MAX];
-	char *bytes;
+	char *bytes = calloc(2, SLOT);
 	size_t got;
 	enum st st;
 	int fd;
 
-	chk_path(path, dir);
-	if (access(path, F_OK) < 0)
-		return ST_NOTFOUND;
-	bytes = calloc(2, SLOT);
 	if (!bytes)
 		return fail(err, ST_NOMEM, "%s", path);
 	st = io_open(path, O_RDONLY, &fd, err);
@@ -181,8 +162,32 @@ enum st checkpoint_read(const char *dir, struct checkpoint *out, struct err *err
 		close(fd);
 	}
 	if (st == ST_OK)
-		st = choose(bytes, out, err);
+		st = get_slots(bytes, SLOT, out, err);
+	/* Only where there is none of ours: format_check takes or refuses the old ones. */
+	if (st == ST_OK && !out[0].number && !out[1].number)
+		st = get_slots(bytes, SLOT_OLD, out, err);
 	free(bytes);
+	return st;
+}
+
+enum st checkpoint_read(const char *dir, struct checkpoint *out, struct err *err)
+{
+	char path[SEG_PATH_MAX];
+	struct checkpoint *slots;
+	enum st st;
+
+	chk_path(path, dir);
+	if (access(path, F_OK) < 0)
+		return ST_NOTFOUND;
+	slots = calloc(2, sizeof(*slots));
+	if (!slots)
+		return fail(err, ST_NOMEM, "%s", path);
+	st = checkpoint_slots(path, slots, err);
+	if (st == ST_OK && !slots[0].number && !slots[1].number)
+		st = ST_NOTFOUND;
+	if (st == ST_OK)
+		*out = slots[slots[1].number > slots[0].number];
+	free(slots);
 	return st;
 }
 

@@ -330,6 +330,8 @@ enum st apply_record(struct ese_db *db, const struct rec *r, bool rows, bool pag
 /* ---- checkpoint.c ---- */
 /* The valid slot with the higher number of DIR/E00.chk.  ST_NOTFOUND: no valid slot; ST_BAD: another format. */
 enum st checkpoint_read(const char *dir, struct checkpoint *out, struct err *err);
+/* Both slots of the file at `path`; one that is not valid has number 0.  ST_BAD, ST_IO, ST_NOMEM. */
+enum st checkpoint_slots(const char *path, struct checkpoint out[2], struct err *err);
 /* Takes g->slot. */
 enum st checkpoint_take(struct ese *g, uint32_t state, struct err *err);
 /* With g->slot held: the apply thread has let go of what is not live any more; where it stands. */

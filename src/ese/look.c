@@ -227,6 +227,9 @@ enum st look_head(struct ese_db *db, struct look_head *out, struct err *err)
 	h.id = db->id = r.id;
 	h.created = r.created;
 	h.clean_pos = r.state == STATE_CLEAN ? r.pos : 0;
+	h.pos = r.pos;
+	h.state = r.state;
+	h.format = r.format;
 	h.applied = a.pos;
 	h.ids = a.ids;
 	h.bodies = a.bodies;

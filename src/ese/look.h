@@ -39,6 +39,8 @@ void look_close(struct ese_db *db); /* NULL is fine */
 struct look_head {
 	unsigned char signature[16];
 	uint64_t id, created, clean_pos; /* clean_pos 0: not closed in order */
+	uint64_t pos;                    /* what the header says: docs/formats.md */
+	uint32_t format, state;          /* 1 in use, 2 clean, 3 clean and given away */
 	uint64_t applied;                /* every record before it is in the rows */
 	uint64_t ids, bodies;            /* body ids used so far, bodies now */
 	uint64_t pages;                  /* whole pages of the .stm */

@@ -98,6 +98,7 @@ enum st row_header_get(struct span v, struct row_header *out, const char *name, 
 	out->id = le64_get(v.at + 24);
 	out->created = le64_get(v.at + 32);
 	out->state = le32_get(v.at + 40);
+	out->format = le32_get(v.at + 4);
 	out->pos = le64_get(v.at + 48);
 	return ST_OK;
 }

@@ -36,6 +36,7 @@ struct row_header {
 	uint64_t id, created;
 	uint64_t pos; /* dirty: where it was opened; clean: where it was closed */
 	uint32_t state;
+	uint32_t format; /* as read; ours is written */
 };
 #define ROW_HEADER_BYTES 56u
 void row_header_put(char out[ROW_HEADER_BYTES], const struct row_header *h);

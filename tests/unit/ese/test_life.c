@@ -11,14 +11,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static void shell(const char *fmt, ...)
+/* `what`, in the folder of `r`; $other is the folder of another one. */
+static void shell(const struct rig *r, const struct rig *other, const char *what)
 {
 	char cmd[2048];
-	va_list ap;
 
-	va_start(ap, fmt);
-	vsnprintf(cmd, sizeof(cmd), fmt, ap);
-	va_end(ap);
+	snprintf(cmd, sizeof(cmd), "cd '%s' && other='%s' && { %s; }", r->dir,
+		 other ? other->dir : "", what);
 	if (system(cmd) != 0)
 		fail_msg("%s", cmd);
 }
@@ -232,13 +231,12 @@ static void a_database_that_fails_alone_is_mended_and_replayed(void **state)
 	static const struct {
 		const char *name, *spoil, *mend, *says;
 	} rows[] = {
-		{ "its files are away", "mv %s/two.edb %s/away; mv %s/two.stm %s/away.stm",
-		  "mv %s/away %s/two.edb; mv %s/away.stm %s/two.stm", "its files are missing" },
-		{ "its stream is away", "mv %s/two.stm %s/away.stm", "mv %s/away.stm %s/two.stm",
+		{ "its files are away", "mv two.edb away; mv two.stm away.stm",
+		  "mv away two.edb; mv away.stm two.stm", "its files are missing" },
+		{ "its stream is away", "mv two.stm away.stm", "mv away.stm two.stm",
 		  "its files are missing" },
-		{ "its rows are damaged",
-		  "cp %s/two.edb/CURRENT %s/away; echo damaged > %s/two.edb/CURRENT",
-		  "cp %s/away %s/two.edb/CURRENT", "two.edb" },
+		{ "its rows are damaged", "cp two.edb/CURRENT away; echo damaged > two.edb/CURRENT",
+		  "cp away two.edb/CURRENT", "two.edb" },
 	};
 
 	(void)state;
@@ -246,7 +244,6 @@ static void a_database_that_fails_alone_is_mended_and_replayed(void **state)
 		struct rig r, dead, two;
 		struct err err = { 0 };
 		uint64_t id, oldest;
-		const char *d;
 
 		rig_make(&dead);
 		dead.o.segment_bytes = 64 * 1024;
@@ -258,8 +255,7 @@ static void a_database_that_fails_alone_is_mended_and_replayed(void **state)
 		rig_fork(&dead, &r);
 		rig_close(&dead);
 		rig_remove(&dead);
-		d = r.dir;
-		shell(rows[i].spoil, d, d, d, d);
+		shell(&r, NULL, rows[i].spoil);
 		rig_open(&r);
 		if (info_of(r.g, "two").state != ESE_FAILED ||
 		    !strstr(info_of(r.g, "two").reason, rows[i].says))
@@ -278,7 +274,7 @@ static void a_database_that_fails_alone_is_mended_and_replayed(void **state)
 		assert_int_equal(info_of(r.g, "two").position >> 32, oldest);
 		assert_int_equal(ese_db_open(r.g, "two", true, &two.db, NULL), ST_GONE);
 		assert_true(ese_db_mount(two.db, NULL) != ST_OK);
-		shell(rows[i].mend, d, d, d, d);
+		shell(&r, NULL, rows[i].mend);
 		two.g = r.g;
 		must(ese_db_mount(two.db, &err), &err);
 		assert_string_equal(rig_get(&two, "k"), "v");
@@ -307,7 +303,7 @@ static void a_failed_database_is_removed_and_lets_the_log_go(void **state)
 	two = with(&r, "two");
 	rig_put(&two, "k", "v");
 	rig_close(&r);
-	shell("rm -r %s/two.*", r.dir);
+	shell(&r, NULL, "rm -r two.*");
 	rig_open(&r);
 	assert_int_equal(ese_db_open(r.g, "two", true, &two.db, NULL), ST_GONE);
 	for (unsigned k = 0; k < 10; k++)
@@ -340,7 +336,7 @@ static void a_database_that_only_the_log_names_is_listed_unless_it_was_removed(v
 		if (removed)
 			must(ese_db_remove(two.db, &err), &err);
 		rig_fork(&r, &copy);
-		shell("rm -rf %s/E00.chk %s/two.*", copy.dir, copy.dir);
+		shell(&copy, NULL, "rm -rf E00.chk two.*");
 		rig_open(&copy);
 		assert_int_equal(info_of(copy.g, "two").state, removed ? 0 : ESE_FAILED);
 		assert_int_equal(ese_db_list(copy.g, NULL, 0), removed ? 1 : 2);
@@ -366,14 +362,14 @@ static void a_database_of_another_group_is_not_touched(void **state)
 	two = with(&other, "two");
 	rig_put(&two, "k", "v");
 	rig_close(&other);
-	shell("cp -r %s/two.* %s/", other.dir, r.dir);
+	shell(&r, &other, "cp -r $other/two.* .");
 	rig_open(&r);
 	assert_int_equal(ese_db_open(r.g, "two", true, &db, &err), ST_GONE);
 	assert_non_null(strstr(err.text, "belongs to another group"));
 	assert_false(info_of(r.g, "two").holds_log);
 	assert_int_equal(ese_db_mount(db, NULL), ST_CORRUPT);
 	rig_close(&r);
-	shell("cp -r %s/two.* %s/", r.dir, other.dir);
+	shell(&r, &other, "cp -r two.* $other/");
 	rig_open(&other);
 	two = with(&other, "two");
 	assert_string_equal(rig_get(&two, "k"), "v");
