@@ -35,7 +35,7 @@ static const char *const kinds[] = { "?",    "GROUP",  "END",  "ATTACH",
 				     "BODY", "COMMIT", "FREE", "DETACH" };
 
 struct tally {
-	uint32_t put, delete, describe, direct, link, unlink, other;
+	uint32_t put, delete, describe, direct, link, unlink, move;
 };
 
 static void tell_commit(const struct rec *r, char *out, size_t size)
@@ -49,15 +49,16 @@ static void tell_commit(const struct rec *r, char *out, size_t size)
 		n.put += it.kind == ITEM_PUT;
 		n.delete += it.kind == ITEM_DELETE;
 		n.describe += it.kind == ITEM_DESCRIBE;
-		n.direct += item_is_direct(&it);
+		n.direct += it.kind == ITEM_DESCRIBE_DIRECT;
 		n.link += it.kind == ITEM_LINK;
 		n.unlink += it.kind == ITEM_UNLINK;
-		n.other += it.kind > ITEM_UNLINK && !item_is_direct(&it);
+		n.move += it.kind == ITEM_MOVE || it.kind == ITEM_MOVE_DIRECT;
 	}
-	snprintf(out, size,
-		 "put %u, delete %u, describe %u, describe direct %u, link %u, unlink %u%s", n.put,
-		 n.delete, n.describe, n.direct, n.link, n.unlink,
-		 st == ST_EOF ? (n.other ? ", others" : "") : ", then damaged");
+	snprintf(
+		out, size,
+		"put %u, delete %u, describe %u, describe direct %u, link %u, unlink %u, move %u%s",
+		n.put, n.delete, n.describe, n.direct, n.link, n.unlink, n.move,
+		st == ST_EOF ? "" : ", then damaged");
 }
 
 static void tell_about(const struct rec *r, uint32_t format, char *out, size_t size)

@@ -86,17 +86,23 @@ def items(payload):
             key, = struct.unpack_from("<H", payload, at)
             yield "delete", payload[at + 2:at + 2 + key]
             at += 2 + key
-        elif kind == 3:
+        elif kind in (3, 6):
             body, length, runs, pages = struct.unpack_from("<QQII", payload, at)
             at += 24
             where = [struct.unpack_from("<II", payload, at + 8 * i) for i in range(runs)]
             at += 8 * runs
             crcs = struct.unpack_from(f"<{pages}I", payload, at)
             at += 4 * pages
-            yield "describe", body, length, where, crcs
+            yield ("describe" if kind == 3 else "describe direct"), body, length, where, crcs
         elif kind in (4, 5):
             yield "link" if kind == 4 else "unlink", struct.unpack_from("<Q", payload, at)[0]
             at += 8
+        elif kind in (7, 8):
+            body, runs, pages = struct.unpack_from("<QII", payload, at)
+            at += 16
+            where = [struct.unpack_from("<II", payload, at + 8 * i) for i in range(runs)]
+            at += 8 * runs
+            yield ("move" if kind == 7 else "move direct"), body, pages, where
         else:
             raise AssertionError(f"item {kind}")
     assert at == len(payload)
