@@ -311,6 +311,7 @@ static enum st take_row(struct checking *k, struct span key, struct span value, 
 	switch (key.at[0]) {
 	case 0x00:
 	case 0x01:
+	case 0x06:
 		if (key.len != 1)
 			tell_row(k, FOUND_ROW_STRAY, key, "nothing uses such a key");
 		return ST_OK;

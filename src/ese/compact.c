@@ -496,8 +496,10 @@ static enum st give_back(struct job *j, struct err *err)
 	space_free_runs(j->db->space, &free_runs);
 	if (free_runs.tail > 0) {
 		st = ese_checkpoint(j->db->g, err);
+		pthread_mutex_lock(&j->db->g->scrubbing);
 		if (st == ST_OK)
 			st = space_trim(j->db->space, cut_file, j->db, &j->f.pages_now, err);
+		pthread_mutex_unlock(&j->db->g->scrubbing);
 	}
 	space_count(j->db->space, &c);
 	j->f.pages_now = c.total;

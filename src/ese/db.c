@@ -328,6 +328,7 @@ static enum st open_parts(struct ese_db *db, uint64_t slot_pos, struct err *err)
 		return st;
 	db->space = space_new(grow_file, db);
 	db->nbad = 0;
+	db->scrub = (struct scrub){ 0 };
 	if (db->space)
 		space_fill_with(db->space, compact_fill);
 	db->pins = db->space ? pins_new(db->space) : NULL;

@@ -15,6 +15,7 @@
 #define ESE_ESE_H
 
 #include "base/buf.h"
+#include "base/finding.h"
 #include "base/st.h"
 
 #define ESE_PAGE         4096u
@@ -27,20 +28,6 @@
 
 struct ese;    /* a storage group */
 struct ese_db; /* a database in it */
-
-/* Damage, found by a reader, a move or the scrubber; told once for each body in a run. */
-enum ese_found {
-	ESE_FOUND_PAGE = 1, /* bytes that do not match their CRC, or are not there */
-	ESE_FOUND_ROW,      /* the row of a body can't be read */
-	ESE_FOUND_STATE,    /* rows and page states contradict each other */
-};
-struct ese_finding {
-	enum ese_found kind;
-	struct ese_db *db;
-	uint64_t body; /* 0: not one body's */
-	uint64_t page; /* FOUND_PAGE: of the body; FOUND_STATE: of the file */
-	char text[256];
-};
 
 struct ese_options {
 	uint32_t segment_bytes; /* log file size, multiple of 4096 (default 5 MiB) */
@@ -55,14 +42,17 @@ struct ese_options {
 		const struct err *why); /* engine thread; must not return normally for long */
 	void (*progress)(void *arg, const char *what, uint64_t done,
 			 uint64_t total); /* recovery; may be NULL */
-	/* any thread, also a caller's within a call; may be NULL */
-	void (*found)(void *arg, const struct ese_finding *f);
+	/* Damage, met by a reader, a move or the scrubber; each body and page is told once in a run.  Any thread, also a
+	 * caller's within a call; may be NULL. */
+	finding_fn found;
 	void *arg;
 	/* 0 is the default for each of these */
 	size_t cache_bytes;       /* RocksDB's block cache, per database (32 MiB) */
 	uint64_t ship_keep_bytes; /* log kept for those who ship it (shipping.h) at most (1 GiB) */
-	bool circular;            /* a group made by this opening begins with circular logging */
-	uint32_t direct_bytes;    /* with it, larger bodies do not go through the log (32 KiB) */
+	uint64_t scrub_bytes_per_s; /* the scrubber's pace; 0: it does not run */
+	uint32_t scrub_interval_s;  /* from one pass to the next; 0: only on order */
+	bool circular;              /* a group made by this opening begins with circular logging */
+	uint32_t direct_bytes;      /* with it, larger bodies do not go through the log (32 KiB) */
 	size_t write_buffer_bytes; /* half of the memory for rows not yet in files, per database (16 MiB) */
 	uint64_t
 		low_bytes; /* free disk space below which log files are no longer kept for a roll-forward */
@@ -270,6 +260,33 @@ struct ese_compact_options {
  *   ST_NOSPACE, ST_IO, ST_NOMEM  as ese_commit; *out is set */
 enum st ese_compact(struct ese_db *db, const struct ese_compact_options *o,
 		    struct ese_compact_figures *out, struct err *err);
+
+/* ---- the scrubber: scrub.c ---- */
+
+/* It reads every body of a database and compares CRCs, looks at rows and page states, tells what it finds
+ * (ese_options.found) and goes on.  One pass after the other, at its pace; a restart goes on where it was. */
+void ese_scrub_set(struct ese *g, uint64_t bytes_per_s, uint32_t interval_s);
+/* true: a pass begins, or the one that was stopped goes on; false: stop, until the next order.  ST_GONE: the database is
+ * not up. */
+enum st ese_scrub_order(struct ese_db *db, bool run, struct err *err);
+enum ese_scrub_state {
+	ESE_SCRUB_NONE, /* the database is not up */
+	ESE_SCRUB_OFF,  /* the pace is 0 */
+	ESE_SCRUB_STOPPED,
+	ESE_SCRUB_WAITS, /* for its day */
+	ESE_SCRUB_RUNS,
+};
+struct ese_scrub_info {
+	enum ese_scrub_state state;
+	uint64_t bytes_per_s;
+	uint64_t began,
+		ended; /* of this pass or the last; of the last whole one (0: none); ns since 1970 */
+	uint64_t pages_read, pages_total;
+	uint64_t found; /* in this pass, or in the last when none runs */
+};
+void ese_scrub_info(struct ese_db *db, struct ese_scrub_info *out);
+/* A step of about a megabyte, on the caller's thread, whatever the pace; *end_out: the pass has ended. */
+enum st ese_scrub_step(struct ese_db *db, bool *end_out, struct err *err);
 
 /* Looks at all page states: not on a loop thread. */
 struct ese_space {

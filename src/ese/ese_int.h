@@ -26,7 +26,8 @@
 #include <stdatomic.h>
 
 #define BODY_TABLE      1024u /* hash lists of bodies that somebody holds */
-#define BAD_BODIES      256u  /* damaged ones that are remembered */
+#define FINDINGS_TOLD   1024u
+#define BAD_BODIES      256u /* damaged ones that are remembered */
 #define BODY_READ_PAGES 16u
 #define ID_GAP          65536u     /* body ids left out at each opening */
 #define RESERVE_CHECK   (1u << 20) /* bytes taken between two looks at the free space */
@@ -111,6 +112,19 @@ struct ese {
 	pthread_t apply_thread, checkpointer;
 
 	struct shipping ship;
+	/* scrub.c */
+	pthread_mutex_t
+		scrubbing; /* behind ese.life: a step; also kept by whoever shortens a file or closes a database.
+				    * Held over the disk */
+	pthread_mutex_t scrub_lock;
+	pthread_cond_t scrub_call;
+	uint64_t scrub_calls, scrub_rate; /* scrub_lock */
+	uint64_t scrub_interval;          /* scrubbing; ns */
+	bool scrub_stop, scrubber_runs;
+	pthread_t scrubber;
+	uint64_t told[FINDINGS_TOLD]; /* lock: which findings were */
+	uint32_t ntold;
+
 	/* circular logging (direct.c) */
 	_Atomic bool circular; /* new bodies may go beside the log */
 	uint32_t direct_now;   /* bodies that do, still held by somebody */
@@ -120,6 +134,16 @@ struct ese {
 	_Atomic uint64_t taken_since, last_look, free_bytes;
 
 	uint64_t recovered_records, recovery_ns;
+};
+
+struct scrub_row {     /* row 06 */
+	uint64_t next; /* body; 0: no pass runs */
+	uint64_t began, ended, pages, found, found_before;
+};
+struct scrub {
+	bool loaded, wanted, stopped;
+	struct scrub_row row;
+	uint64_t unnoted; /* bytes read since the row was written */
 };
 
 struct ese_db {
@@ -156,6 +180,7 @@ struct ese_db {
 
 	_Atomic uint32_t nbad; /* grows only; lock */
 	uint64_t bad[BAD_BODIES];
+	struct scrub scrub; /* g->scrubbing */
 	_Atomic bool compacting;
 	_Atomic bool compact_room;
 	_Atomic uint64_t moves_done; /* batches of moves that were applied */
@@ -198,7 +223,8 @@ enum st group_open_standby(const char *dir, const struct ese_options *o, struct 
 			   struct log_end *end, struct err *err);
 void group_close_standby(struct ese *g);
 void group_break(struct ese *g, const struct err *why);
-void group_found(struct ese *g, const struct ese_finding *f);
+/* Told once. */
+void group_found(struct ese *g, const struct finding *f);
 void group_queue(struct ese *g, struct node *n);
 /* What a node counts for in queue_bytes. */
 size_t group_cost(const struct node *n);
@@ -287,13 +313,20 @@ void body_destroy(struct ese_body *b);
 /* Apply thread: a node without a record has come by. */
 void body_passed(const struct node *n);
 
+/* ---- scrub.c ---- */
+void scrub_init(struct ese *g);
+void scrub_destroy(struct ese *g);
+enum st scrub_begin(struct ese *g, struct err *err);
+/* The thread ends, how far it was is kept.  Once or never begun: nothing. */
+void scrub_end(struct ese *g);
+
 /* ---- read.c ---- */
 /* Up to BODY_READ_PAGES pages that lie side by side, from body page `first` on, verified; *n_out says how many.  Hold a pin. */
 enum st body_read_pages(struct ese_db *db, uint64_t id, const struct row_body *row, uint32_t first,
 			uint32_t want, char *out, uint32_t *n_out, struct err *err);
 bool body_is_bad(struct ese_db *db, uint64_t id);
 /* Remember and report. */
-void body_damaged(struct ese_db *db, uint64_t id, uint32_t page, const char *text);
+void body_damaged(struct ese_db *db, uint64_t id, const char *text);
 /* Pages that are reserved and may have been written, by the queue's nodes: free again behind those. */
 void body_give_back(struct ese_db *db, const struct run *runs, uint32_t nruns);
 

@@ -2,6 +2,7 @@
 #include "ese/ese_int.h"
 
 #include "base/clock.h"
+#include "base/crc32c.h"
 #include "ese/io.h"
 
 #include <assert.h>
@@ -197,9 +198,19 @@ void group_break(struct ese *g, const struct err *why)
 		panic("storage group %s: %s", g->dir, why->text);
 }
 
-void group_found(struct ese *g, const struct ese_finding *f)
+void group_found(struct ese *g, const struct finding *f)
 {
-	if (g->o.found)
+	uint64_t what[3] = { f->kind, f->body, f->page }, mark;
+	bool told = false;
+
+	mark = (uint64_t)crc32c(0, what, sizeof(what)) << 32 | crc32c(0, f->text, strlen(f->text));
+	pthread_mutex_lock(&g->lock);
+	for (uint32_t i = 0; !told && i < g->ntold; i++)
+		told = g->told[i] == mark;
+	if (!told && g->ntold < FINDINGS_TOLD)
+		g->told[g->ntold++] = mark;
+	pthread_mutex_unlock(&g->lock);
+	if (!told && g->o.found)
 		g->o.found(g->o.arg, f);
 }
 
@@ -288,6 +299,7 @@ static struct ese *group_new(const char *dir, const struct ese_options *o)
 	pthread_mutex_init(&g->lock, NULL);
 	pthread_mutex_init(&g->life, NULL);
 	pthread_mutex_init(&g->slot, NULL);
+	scrub_init(g);
 	pthread_cond_init(&g->synced, NULL);
 	pthread_cond_init(&g->settled, NULL);
 	pthread_cond_init(&g->check, NULL);
@@ -307,6 +319,7 @@ static void group_destroy(struct ese *g)
 	}
 	if (g->lock_fd >= 0)
 		close(g->lock_fd);
+	scrub_destroy(g);
 	pthread_cond_destroy(&g->checked);
 	pthread_cond_destroy(&g->check);
 	pthread_cond_destroy(&g->settled);
@@ -389,7 +402,7 @@ static enum st start_threads(struct ese *g, struct err *err)
 	if (pthread_create(&g->checkpointer, NULL, checkpoint_thread, g) != 0)
 		return fail(err, ST_NOMEM, "checkpoint thread");
 	g->checkpointer_runs = true;
-	return ST_OK;
+	return scrub_begin(g, err);
 }
 
 /* Replay has ended: each database says so in its files, or fails. */
@@ -485,6 +498,7 @@ static void stop_apply(struct ese *g)
 
 static void stop_threads(struct ese *g)
 {
+	scrub_end(g);
 	stop_checkpointer(g);
 	stop_apply(g);
 	log_stop(g->log);
@@ -586,6 +600,7 @@ void ese_close(struct ese *g)
 
 	if (!g)
 		return;
+	scrub_end(g);
 	if (settle(g)) {
 		stop_checkpointer(g);
 		stop_apply(g);

@@ -31,6 +31,18 @@ static int real_allocate(int fd, off_t off, off_t len)
 	return fallocate(fd, 0, off, len);
 }
 
+static ssize_t real_pread_cached(int fd, void *at, size_t len, off_t off)
+{
+	struct iovec iov = { at, len };
+
+	return preadv2(fd, &iov, 1, off, RWF_NOWAIT);
+}
+
+static int real_forget(int fd, off_t off, off_t len)
+{
+	return posix_fadvise(fd, off, len, POSIX_FADV_DONTNEED);
+}
+
 static int real_punch(int fd, off_t off, off_t len)
 {
 	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len);
@@ -46,6 +58,8 @@ static const struct io_ops real_ops = {
 	.unlink = unlink,
 	.truncate = ftruncate,
 	.allocate = real_allocate,
+	.pread_cached = real_pread_cached,
+	.forget = real_forget,
 	.punch = real_punch,
 	.mkdir = mkdir,
 	.space = real_space,
@@ -102,6 +116,16 @@ enum st io_read(int fd, void *at, size_t len, uint64_t off, size_t *got_out, con
 	}
 	*got_out = got;
 	return ST_OK;
+}
+
+bool io_cached(int fd, void *at, size_t len, uint64_t off)
+{
+	return ops->pread_cached(fd, at, len, (off_t)off) == (ssize_t)len;
+}
+
+void io_forget(int fd, uint64_t off, uint64_t len)
+{
+	(void)ops->forget(fd, (off_t)off, (off_t)len);
 }
 
 enum st io_writev(int fd, struct iovec *iov, int n, uint64_t off, int rwf, const char *name,

@@ -26,6 +26,8 @@ struct io_ops {
 	int (*unlink)(const char *path);
 	int (*truncate)(int fd, off_t len);
 	int (*allocate)(int fd, off_t off, off_t len);
+	ssize_t (*pread_cached)(int fd, void *at, size_t len, off_t off); /* RWF_NOWAIT */
+	int (*forget)(int fd, off_t off, off_t len);                      /* POSIX_FADV_DONTNEED */
 	int (*punch)(int fd, off_t off, off_t len);
 	int (*mkdir)(const char *path, mode_t mode);
 	int (*space)(const char *path, uint64_t *free_bytes);
@@ -39,6 +41,10 @@ enum st io_open(const char *path, int flags, int *fd_out, struct err *err);
 /* Reads until `len` or the end of the file; *got_out says how much. */
 enum st io_read(int fd, void *at, size_t len, uint64_t off, size_t *got_out, const char *name,
 		struct err *err);
+/* Are the bytes in memory?  They are read then; false also where the kernel can't say. */
+bool io_cached(int fd, void *at, size_t len, uint64_t off);
+/* Nobody will want these bytes again soon: no failure, no promise. */
+void io_forget(int fd, uint64_t off, uint64_t len);
 /* All or failure; `iov` is used up.  rwf: 0 or RWF_DSYNC. */
 enum st io_writev(int fd, struct iovec *iov, int n, uint64_t off, int rwf, const char *name,
 		  struct err *err);

@@ -348,11 +348,14 @@ static enum st dismount(struct ese_db *db, struct err *err)
 		return db_gone(db, err);
 	if (db->state == ESE_DOWN)
 		return ST_OK;
+	/* The scrubber, which uses it without being asked, ends its step. */
+	pthread_mutex_lock(&db->g->scrubbing);
 	set_state(db, ESE_DOWN, "");
-	if (atomic_load(&db->uses) > 0) {
+	if (atomic_load(&db->uses) > 0)
 		set_state(db, ESE_UP, "");
+	pthread_mutex_unlock(&db->g->scrubbing);
+	if (db_is_up(db))
 		return fail(err, ST_BUSY, "database %s is in use", db->name);
-	}
 	st = take_down(db, &why);
 	if (st == ST_NOMEM && db->live)
 		set_state(db, ESE_UP, "");

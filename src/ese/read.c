@@ -40,9 +40,9 @@ static bool note_bad(struct ese_db *db, uint64_t id)
 	return fresh;
 }
 
-void body_damaged(struct ese_db *db, uint64_t id, uint32_t page, const char *text)
+void body_damaged(struct ese_db *db, uint64_t id, const char *text)
 {
-	struct ese_finding f = { .kind = ESE_FOUND_PAGE, .db = db, .body = id, .page = page };
+	struct finding f = { .kind = FOUND_PAGE_DAMAGED, .database = db->name, .body = id };
 
 	if (!db->g || !note_bad(db, id))
 		return;
@@ -182,7 +182,7 @@ static enum st read_pages(struct ese_db *db, uint64_t id, const struct row_body 
 			  (unsigned long long)(at + n - 1));
 		if (err)
 			*err = why;
-		body_damaged(db, id, first, why.text);
+		body_damaged(db, id, why.text);
 	}
 	*n_out = n;
 	return st;
@@ -205,7 +205,7 @@ static enum st verify(struct ese_db *db, uint64_t id, const struct row_body *row
 				  first + i, (unsigned long long)id);
 			if (err)
 				*err = why;
-			body_damaged(db, id, first + i, why.text);
+			body_damaged(db, id, why.text);
 		}
 	}
 	return st;

@@ -8,7 +8,7 @@
 #define ROW_MAGIC  0x4244524du /* "MRDB" */
 #define BODY_FIXED 24u
 
-enum { KEY_HEADER, KEY_APPLIED, KEY_SPACE, KEY_BODY, KEY_CRC, KEY_ORPHAN };
+enum { KEY_HEADER, KEY_APPLIED, KEY_SPACE, KEY_BODY, KEY_CRC, KEY_ORPHAN, KEY_SCRUB };
 
 struct row_key row_key_header(void)
 {
@@ -48,6 +48,11 @@ struct row_key row_key_crc(uint64_t id, uint32_t n)
 	be32_put(k.at + 9, n);
 	k.len = 13;
 	return k;
+}
+
+struct row_key row_key_scrub(void)
+{
+	return (struct row_key){ .at = { KEY_SCRUB }, .len = 1 };
 }
 
 struct row_key row_key_orphan(uint64_t id)

@@ -26,6 +26,7 @@ struct row_key row_key_applied(void);
 struct row_key row_key_space(uint32_t chunk);
 struct row_key row_key_body(uint64_t id);
 struct row_key row_key_crc(uint64_t id, uint32_t n);
+struct row_key row_key_scrub(void);
 struct row_key row_key_orphan(uint64_t id);
 /* The number behind the kind byte of a space / body / orphan key; false: not such a key. */
 bool row_key_chunk(struct span key, uint32_t *out);

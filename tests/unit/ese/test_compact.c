@@ -14,9 +14,9 @@
 #define BODIES 150
 
 static _Atomic int found;
-static struct ese_finding last;
+static struct finding last;
 
-static void on_found(void *arg, const struct ese_finding *f)
+static void on_found(void *arg, const struct finding *f)
 {
 	(void)arg;
 	last = *f;
@@ -230,7 +230,7 @@ static void a_damaged_body_stays_where_it_is_and_is_reported(void **state)
 	assert_int_equal(f.bodies_damaged, 1);
 	assert_true(f.bodies_moved > 20);
 	assert_int_equal(found, 1);
-	assert_int_equal(last.kind, ESE_FOUND_PAGE);
+	assert_int_equal(last.kind, FOUND_PAGE_DAMAGED);
 	assert_int_equal(last.body, ids[147]);
 	assert_int_equal(ese_body_find(r.db, ids[147], false, &s, NULL), ST_CORRUPT);
 	assert_int_equal(ese_body_read(r.db, ids[147], 0, &byte, 1, NULL), ST_CORRUPT);

@@ -119,6 +119,16 @@ static int bad_allocate(int fd, off_t off, off_t len)
 	return io_real()->allocate(fd, off, len);
 }
 
+static ssize_t bad_pread_cached(int fd, void *at, size_t len, off_t off)
+{
+	return io_real()->pread_cached(fd, at, len, off);
+}
+
+static int bad_forget(int fd, off_t off, off_t len)
+{
+	return io_real()->forget(fd, off, len);
+}
+
 static int bad_punch(int fd, off_t off, off_t len)
 {
 	FAIL_IF_STRUCK
@@ -165,6 +175,8 @@ static const struct io_ops bad_ops = {
 	.unlink = bad_unlink,
 	.truncate = bad_truncate,
 	.allocate = bad_allocate,
+	.pread_cached = bad_pread_cached,
+	.forget = bad_forget,
 	.punch = bad_punch,
 	.mkdir = bad_mkdir,
 	.space = said_space,
