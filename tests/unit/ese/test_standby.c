@@ -296,6 +296,125 @@ static void damaged_and_misplaced_groups_are_refused_and_leave_it_as_it_was(void
 	rig_remove(&source);
 }
 
+static struct ese_db *open_db(struct rig *r, const char *name, bool create)
+{
+	struct ese_db *db;
+	struct err err;
+
+	if (ese_db_open(r->g, name, create, &db, &err) != ST_OK)
+		fail_msg("%s: %s", name, err.text);
+	return db;
+}
+
+static void put_in(struct ese_db *db, const char *key, const char *value)
+{
+	struct ese_batch *b;
+
+	assert_int_equal(ese_batch_new(db, 7, &b, NULL), ST_OK);
+	ese_put(b, span_str(key), span_str(value));
+	assert_int_equal(rig_commit(b, NULL), ST_OK);
+}
+
+static bool has(struct ese_db *db, const char *key, const char *value)
+{
+	struct ese_value v;
+	bool same;
+
+	if (ese_get(db, span_str(key), &v, NULL) != ST_OK)
+		return false;
+	same = span_eq(v.bytes, span_str(value));
+	ese_value_free(&v);
+	return same;
+}
+
+static void databases_come_and_go_with_their_source(void **state)
+{
+	struct rig source, standby;
+	struct ese_standby *s;
+	struct ese_db *db;
+
+	(void)state;
+	make_source(&source);
+	make_standby(&source, &standby);
+	s = open_standby(&standby);
+	put_in(open_db(&source, "mailbox/new", true), "key", "of a new one");
+	put_in(open_db(&source, "mailbox/gone", true), "key", "of one that goes");
+	ship_all(&source, s);
+	/* Stopped and opened again, it still has both; then one goes, one is closed and opened. */
+	assert_int_equal(ese_standby_close(s, NULL), ST_OK);
+	s = open_standby(&standby);
+	assert_int_equal(ese_db_remove(open_db(&source, "mailbox/gone", false), NULL), ST_OK);
+	db = open_db(&source, "mailbox/new", false);
+	assert_int_equal(ese_db_dismount(db, NULL), ST_OK);
+	ship_all(&source, s);
+	assert_int_equal(ese_db_mount(db, NULL), ST_OK);
+	put_in(db, "later", "after a mount");
+	ship_all(&source, s);
+	promote(s, &standby);
+	db = open_db(&standby, "mailbox/new", false);
+	assert_true(has(db, "key", "of a new one"));
+	assert_true(has(db, "later", "after a mount"));
+	assert_int_equal(ese_db_open(standby.g, "mailbox/gone", false, &db, NULL), ST_NOTFOUND);
+	rig_close(&standby);
+	rig_close(&source);
+	rig_remove(&standby);
+	rig_remove(&source);
+}
+
+/* A brand-new group needs no backup: its log has all of it. */
+static void an_empty_folder_follows_from_the_first_file(void **state)
+{
+	struct rig source, standby;
+	struct ese_standby *s;
+	uint64_t ids[20];
+
+	(void)state;
+	make_source(&source);
+	work(&source, 0, 20, ids);
+	rig_make(&standby);
+	standby.o.segment_bytes = source.o.segment_bytes;
+	s = open_standby(&standby);
+	ship_all(&source, s);
+	promote(s, &standby);
+	check_work(&standby, 20, ids);
+	rig_close(&standby);
+	rig_close(&source);
+	rig_remove(&standby);
+	rig_remove(&source);
+}
+
+static void bodies_beside_the_log_end_it_with_a_reason(void **state)
+{
+	struct ese_standby_info info;
+	struct rig source, standby;
+	struct ese_standby *s;
+	struct ship sh = { 0 };
+	uint64_t before;
+
+	(void)state;
+	make_source(&source);
+	make_standby(&source, &standby);
+	s = open_standby(&standby);
+	rig_put(&source, "k", "v");
+	ship_all(&source, s);
+	before = durable(&source);
+	assert_int_equal(ese_set_circular(source.g, true, NULL), ST_OK);
+	rig_body(&source, 600000, 3);
+	ship(&source, s, &sh);
+	assert_int_equal(sh.st, ST_BAD);
+	assert_non_null(strstr(sh.err.text, "circular logging was switched on"));
+	assert_int_equal(ese_standby_close(s, NULL), ST_OK);
+	s = open_standby(&standby);
+	ese_standby_look(s, &info);
+	assert_true(info.applied >= before);
+	promote(s, &standby);
+	assert_string_equal(rig_get(&standby, "k"), "v");
+	rig_close(&standby);
+	rig_close(&source);
+	rig_remove(&standby);
+	rig_remove(&source);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -304,6 +423,9 @@ int main(void)
 		cmocka_unit_test(a_source_that_crashed_is_followed),
 		cmocka_unit_test(two_that_parted_do_not_mix),
 		cmocka_unit_test(damaged_and_misplaced_groups_are_refused_and_leave_it_as_it_was),
+		cmocka_unit_test(databases_come_and_go_with_their_source),
+		cmocka_unit_test(an_empty_folder_follows_from_the_first_file),
+		cmocka_unit_test(bodies_beside_the_log_end_it_with_a_reason),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
