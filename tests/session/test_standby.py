@@ -34,12 +34,10 @@ def adopt(server, home):
 
 
 def make_standby(server, folder):
-    """A standby made of a stopped copy; the source keeps its log from there on, as it does behind a backup."""
-    server.start()
-    mailroot(server.home, "ese", "ship", "--once", "--to", folder.parent / f"{folder.name}.hold")
-    server.stop()
-    shutil.copytree(server.home, folder, ignore=shutil.ignore_patterns("run"))
-    (folder / "standby").write_text(f"state = following\nsince = {time.time_ns()}\nsource = a copy\n")
+    """A standby of a running server, from a backup made meanwhile."""
+    backups = folder.parent / f"{folder.name}.backups"
+    server.run("ese", "backup", backups)
+    mailroot(folder, "standby", "init", backups)
     return folder
 
 
@@ -164,15 +162,15 @@ class Load:
 
 
 def test_a_standby_follows_and_is_promoted(make_server, tmp_path):
-    server = make_server(start=False, users=["alice"])
+    server = make_server(users=["alice"])
+    server.send("alice", message("in-the-backup", 20000))
     home = make_standby(server, tmp_path / "standby")
     for program in ("mailrootd", "mailroot-store"):
         refused = subprocess.run([BUILD / program, "--home", home], capture_output=True, text=True, timeout=PATIENCE)
         assert refused.returncode == 1
         assert f"{home} is a standby" in refused.stderr and "standby promote" in refused.stderr
-    server.start()
     shipper = Shipper(server, "--via", via(home))
-    names = []
+    names = ["in-the-backup"]
     for n in range(20):
         names.append(f"m{n}")
         server.send("alice", message(names[-1], n * 4001 % 70000))
@@ -193,7 +191,7 @@ def test_a_standby_follows_and_is_promoted(make_server, tmp_path):
     check_messages(promoted, "alice", names)
     check_messages(promoted, "bob", ["to-bob"])
     promoted.send("alice", message("after", 50))
-    promoted.wait_count("alice", 21)
+    promoted.wait_count("alice", 22)
     promoted.stop()
     # The old server can't ship to it, and it can't be made to follow again by putting the mark back.
     server.start()
@@ -206,10 +204,9 @@ def test_a_standby_follows_and_is_promoted(make_server, tmp_path):
 
 
 def test_killed_under_load_and_failed_over(make_server, tmp_path):
-    server = make_server(start=False, users=["alice"], log_segment_bytes=1048576, checkpoint_bytes=2097152,
+    server = make_server(users=["alice"], log_segment_bytes=1048576, checkpoint_bytes=2097152,
                          queue_glitch_retry_s=1)
     home = make_standby(server, tmp_path / "standby")
-    server.start()
     shipper = Shipper(server, "--via", via(home))
     load = Load(server)
     chance = random.Random(7)
@@ -262,10 +259,9 @@ def follow(home, folder):
 
 
 def test_by_a_folder(make_server, tmp_path):
-    server = make_server(start=False, users=["alice"], log_segment_bytes=1048576)
+    server = make_server(users=["alice"], log_segment_bytes=1048576)
     home = make_standby(server, tmp_path / "standby")
     folder = tmp_path / "folder"
-    server.start()
     # It begins where the source's log does; the standby takes what it has not got.
     shipper = Shipper(server, "--to", folder)
     names = []
@@ -299,9 +295,9 @@ def test_by_a_folder(make_server, tmp_path):
 
 
 def test_damage_on_the_way_is_refused(make_server, tmp_path):
-    server = make_server(start=False, users=["alice"])
+    server = make_server(users=["alice"])
+    server.send("alice", message("in-the-backup", 20000))
     home = make_standby(server, tmp_path / "standby")
-    server.start()
     for n in range(5):
         server.send("alice", message(f"m{n}", 5000))
     # One byte of the stream is another: a group that does not check is not taken, whoever made it.
