@@ -63,6 +63,8 @@ int cmd_status(struct cli *c);
 int cmd_ipc(struct cli *c);
 int cmd_queue(struct cli *c);
 int cmd_store(struct cli *c);
+int cmd_recovery_mount(struct cli *c);
+int cmd_recovery_unmount(struct cli *c);
 int cmd_recovery_list(struct cli *c);
 int cmd_recovery_find(struct cli *c);
 int cmd_recovery_restore(struct cli *c);
@@ -74,6 +76,15 @@ int cmd_standby_status(struct cli *c);
 int cmd_standby_promote(struct cli *c);
 int cmd_ese_backup(struct cli *c);
 int cmd_ese_backups(struct cli *c);
+/* Places of its options, for who calls it on behalf of another command. */
+enum {
+	ESE_RESTORE_TO,
+	ESE_RESTORE_LOGS,
+	ESE_RESTORE_UNTIL,
+	ESE_RESTORE_PARTIAL,
+	ESE_RESTORE_DATABASE,
+	ESE_RESTORE_RATE
+};
 int cmd_ese_restore(struct cli *c);
 int cmd_ese_verify(struct cli *c);
 int cmd_user_add(struct cli *c);

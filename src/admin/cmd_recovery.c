@@ -1,12 +1,16 @@
-/* cmd_recovery.c - recovery stores: listed, looked through. */
+/* cmd_recovery.c - recovery stores: made from a backup, listed, looked through, removed. */
+#include "admin/backup_words.h"
 #include "admin/cli.h"
 #include "admin/recovery.h"
 #include "base/timetext.h"
+#include "ese/restore.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define ANSWER_MAX (64u * 1024 * 1024)
 
@@ -219,4 +223,78 @@ int cmd_recovery_find(struct cli *c)
 	if (st == ST_OK)
 		st = recovery_each(l.o, &filter, message_row, &l, &l.damaged, &err);
 	return finish(&l, st, &err);
+}
+
+/* ---- made and removed ---- */
+
+enum { MOUNT_NAME, MOUNT_LOGS, MOUNT_UNTIL, MOUNT_PARTIAL };
+
+static enum st folder_for(const char *home, const char *name, char path[RECOVERY_PATH_MAX],
+			  struct err *err)
+{
+	char parent[RECOVERY_PATH_MAX];
+	enum st st = strchr(name, '/')
+			     ? fail(err, ST_BAD, "'%s': a recovery store's name has no '/'", name)
+			     : recovery_path(home, name, path, err);
+
+	if (st != ST_OK)
+		return st;
+	snprintf(parent, sizeof(parent), "%s/recovery", home);
+	return mkdir(parent, 0700) == 0 || errno == EEXIST
+		       ? ST_OK
+		       : fail_errno(err, "make the folder %s", parent);
+}
+
+/* A restore beside the live store: its own home below ours. */
+int cmd_recovery_mount(struct cli *c)
+{
+	char path[RECOVERY_PATH_MAX], now[20];
+	const char *name = c->options[MOUNT_NAME];
+	struct cli restore = *c;
+	struct err err;
+	int status;
+
+	bk_time_name((uint64_t)clock_real(), now);
+	if (!name)
+		name = now;
+	if (folder_for(c->home, name, path, &err) != ST_OK)
+		return cli_fail(&err);
+	if (access(path, F_OK) == 0) {
+		fail(&err, ST_EXISTS,
+		     "there is a recovery store '%s' already; give another --name, or 'mailroot recovery "
+		     "unmount %s' first",
+		     name, name);
+		return cli_fail(&err);
+	}
+	memcpy(restore.options,
+	       ((const char *[CLI_OPTIONS_MAX]){ [ESE_RESTORE_TO] = path,
+						 [ESE_RESTORE_LOGS] = c->options[MOUNT_LOGS],
+						 [ESE_RESTORE_UNTIL] = c->options[MOUNT_UNTIL],
+						 [ESE_RESTORE_PARTIAL] =
+							 c->options[MOUNT_PARTIAL] }),
+	       sizeof(restore.options));
+	status = cmd_ese_restore(&restore);
+	if (status != 0 && status != EXIT_DAMAGED)
+		(void)restore_clear(path, &err);
+	else if (!c->json)
+		printf("\nmounted as '%s': look with 'mailroot recovery list %s', remove it with 'mailroot "
+		       "recovery unmount %s'\n",
+		       name, name, name);
+	return status;
+}
+
+int cmd_recovery_unmount(struct cli *c)
+{
+	char path[RECOVERY_PATH_MAX];
+	struct offline *o;
+	struct err err;
+	enum st st = folder_for(c->home, c->args[0], path, &err);
+
+	if (st == ST_OK)
+		st = recovery_open(c->home, c->args[0], &o, &err);
+	if (st == ST_OK) {
+		offline_close(o);
+		st = restore_clear(path, &err);
+	}
+	return st == ST_OK ? 0 : cli_fail(&err);
 }

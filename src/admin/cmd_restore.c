@@ -13,8 +13,6 @@
 #define ANSWER_MAX (64u * 1024 * 1024)
 #define ONLY_MAX   256
 
-enum { TO, LOGS, UNTIL, PARTIAL, DATABASE, RATE };
-
 struct job {
 	struct cli *c;
 	struct restore_options o;
@@ -49,15 +47,16 @@ static enum st read_options(struct job *j, struct err *err)
 	int64_t until = 0;
 	enum st st = ST_OK;
 
-	if (!c->options[TO])
+	if (!c->options[ESE_RESTORE_TO])
 		return fail(err, ST_BAD, "--to HOME says where to; it must not be a home in use");
-	if (!options_home(c->options[TO], j->home, sizeof j->home))
-		return fail(err, ST_TOOBIG, "%.100s: path too long", c->options[TO]);
-	if (c->options[UNTIL])
-		st = time_read(span_str(c->options[UNTIL]), &until, err);
+	if (!options_home(c->options[ESE_RESTORE_TO], j->home, sizeof j->home))
+		return fail(err, ST_TOOBIG, "%.100s: path too long", c->options[ESE_RESTORE_TO]);
+	if (c->options[ESE_RESTORE_UNTIL])
+		st = time_read(span_str(c->options[ESE_RESTORE_UNTIL]), &until, err);
 	backup_split(c->args[0], j->dir, sizeof j->dir, j->one, sizeof j->one);
 	snprintf(j->to, sizeof j->to, "%s/groups.restoring", j->home);
-	j->words = c->options[DATABASE] ? strdup(c->options[DATABASE]) : NULL;
+	j->words =
+		c->options[ESE_RESTORE_DATABASE] ? strdup(c->options[ESE_RESTORE_DATABASE]) : NULL;
 	for (char *at = j->words; at && j->o.nonly < ONLY_MAX;) {
 		char *comma = strchr(at, ',');
 
@@ -68,9 +67,9 @@ static enum st read_options(struct job *j, struct err *err)
 	}
 	j->o.dir = j->dir;
 	j->o.to = j->to;
-	j->o.logs = c->options[LOGS];
+	j->o.logs = c->options[ESE_RESTORE_LOGS];
 	j->o.until = (uint64_t)until;
-	j->o.partial = c->options[PARTIAL] != NULL;
+	j->o.partial = c->options[ESE_RESTORE_PARTIAL] != NULL;
 	j->o.only = j->only;
 	j->o.progress = on_progress;
 	j->o.found = on_found;
@@ -245,7 +244,8 @@ int cmd_ese_restore(struct cli *c)
 	}
 	j->c = c;
 	j->findings = BUF_MAX(ANSWER_MAX);
-	if (c->options[RATE] && !backup_rate(c->options[RATE], &j->o.rate)) {
+	if (c->options[ESE_RESTORE_RATE] &&
+	    !backup_rate(c->options[ESE_RESTORE_RATE], &j->o.rate)) {
 		free(j);
 		return 2;
 	}

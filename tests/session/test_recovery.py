@@ -154,3 +154,34 @@ def test_bad_words(lost, words, says):
     words = [{"COPY": copy, "ALICE": f"alice@{DOMAIN}"}.get(w, w) for w in words]
     run = server.run("recovery", *words, check=False)
     assert run.returncode != 0 and says in run.stderr
+
+
+def test_a_backup_is_mounted_looked_through_and_unmounted(make_server, tmp_path):
+    server = make_server(users=["alice"])
+    server.send("alice", message("kept"))
+    server.wait_count("alice", 1)
+    backups = str(tmp_path / "backups")
+    server.run("ese", "backup", backups)
+    with server.imap("alice") as imap:
+        before = folder_of(imap, "INBOX")
+        imap.select("INBOX")
+        imap.store("1", "+FLAGS", r"(\Deleted)")
+        imap.expunge()
+    server.run("recovery", "mount", backups, "--name", "before")
+    assert [r["name"] for r in server.json("recovery", "list")["recovery"]] == ["before"]
+    assert "already" in server.run("recovery", "mount", backups, "--name", "before", check=False).stderr
+    assert [r["subject"] for r in server.json("recovery", "find", "before", "--from", "bob")["messages"]] == ["kept"]
+    assert facts(server, "recovery", "restore", "before", f"alice@{DOMAIN}")["messages"] == 1
+    with server.imap("alice") as imap:
+        assert [m[2] for m in folder_of(imap, "INBOX").values()] == [m[2] for m in before.values()]
+    server.run("recovery", "unmount", "before")
+    assert server.json("recovery", "list")["recovery"] == []
+    assert not list((server.home / "recovery").iterdir())
+    assert "there is no recovery store" in server.run("recovery", "unmount", "before", check=False).stderr
+
+
+def test_a_mount_that_fails_leaves_nothing(make_server, tmp_path):
+    server = make_server(users=["alice"])
+    run = server.run("recovery", "mount", str(tmp_path / "nothing"), "--name", "x", check=False)
+    assert run.returncode != 0 and run.stderr
+    assert server.json("recovery", "list")["recovery"] == []
