@@ -13,7 +13,8 @@
 struct owner {
 	struct hnode node;    /* by mailbox */
 	bool user, row, gone; /* has a row of a user, a row of its own, is being deleted */
-	uint64_t database;    /* new id of the one with its rows, 0: it has no rows */
+	uint64_t
+		database; /* new id of the one with its rows, else of the one that was said; 0: the default one */
 	char name[NAME_BYTES_MAX + 1];
 };
 
@@ -74,6 +75,17 @@ static void set_name(struct owner *o, struct span name)
 	snprintf(o->name, sizeof o->name, SPAN_FMT, SPAN_ARG(span_cut(name, NAME_BYTES_MAX)));
 }
 
+/* Databases have other ids now. */
+static uint64_t new_id(const struct repair_dir *d, const struct plist *l)
+{
+	uint64_t old = plist_u64(l, PR_DATABASE_ID, 0);
+
+	for (size_t i = 0; i < d->nids; i++)
+		if (old && d->ids[i].old == old)
+			return d->ids[i].id;
+	return 0;
+}
+
 static enum st learn(struct repair_dir *d, char kind, struct span key, const struct plist *l,
 		     struct err *err)
 {
@@ -90,29 +102,12 @@ static enum st learn(struct repair_dir *d, char kind, struct span key, const str
 	/* Who was removed has no user, and needs none. */
 	o->user |= kind == DIR_USER || kind == DIR_REMOVED;
 	o->row |= kind == DIR_MAILBOX;
+	if (kind == DIR_MAILBOX)
+		o->database = new_id(d, l);
 	o->gone |= kind == DIR_PURGE;
 	if (kind == DIR_USER || kind == DIR_MAILBOX)
 		set_name(o, plist_span(l, PR_USER));
 	return ST_OK;
-}
-
-/* Databases have other ids now. */
-static void put_row(struct repair_dir *d, struct out *out, struct span key, const struct plist *l)
-{
-	struct buf row = BUF_MAX(ROW_BYTES);
-	uint64_t old = plist_u64(l, PR_DATABASE_ID, 0), id = 0;
-	struct pw w;
-
-	for (size_t i = 0; i < d->nids; i++)
-		if (old && d->ids[i].old == old)
-			id = d->ids[i].id;
-	pw_begin(&w, &row, plist_count(l) + 1);
-	if (id)
-		pw_u64(&w, PR_DATABASE_ID, id);
-	pw_merge(&w, l);
-	pw_end(&w);
-	out_put(out, key, &row);
-	buf_free(&row);
 }
 
 enum st repair_dir_rows(struct repair_dir *d, struct ese_db *from, struct out *out, struct err *err)
@@ -135,8 +130,9 @@ enum st repair_dir_rows(struct repair_dir *d, struct ese_db *from, struct out *o
 			continue;
 		}
 		st = learn(d, kind, key, &l, err);
-		if (st == ST_OK) {
-			put_row(d, out, key, &l);
+		/* Where a mailbox is gets known when it is written.  What was being deleted is not written at all. */
+		if (st == ST_OK && kind != DIR_MAILBOX && kind != DIR_PURGE) {
+			out_put_bytes(out, key, span_of(l.at, l.len));
 			st = out_turn(out, false, err);
 		}
 		if (st != ST_OK)
@@ -191,8 +187,9 @@ static void put_place(struct places *p, struct owner *o)
 	pw_end(&w);
 	out_put(p->out, key_dir_mailbox(&k, DIR_MAILBOX, o->node.key), &row);
 	buf_free(&row);
-	repair_tell(p->d->r, &f, "mailbox %llu is %s's again", (unsigned long long)o->node.key,
-		    o->name);
+	if (!o->row)
+		repair_tell(p->d->r, &f, "mailbox %llu is %s's again",
+			    (unsigned long long)o->node.key, o->name);
 }
 
 static void complete(void *arg, struct hnode *n)
@@ -207,8 +204,7 @@ static void complete(void *arg, struct hnode *n)
 	p->d->r->users += o->user;
 	if (!o->user)
 		put_user(p, o);
-	if (!o->row)
-		put_place(p, o);
+	put_place(p, o);
 	p->st = out_turn(p->out, false, p->err);
 }
 
