@@ -15,6 +15,7 @@ struct fetch {
 	unsigned want;
 	struct items items; /* rows BOX_ITEM, one after another */
 	struct wire_rows_out rows;
+	struct err damaged; /* the first body that is; the others are fetched all the same */
 };
 
 static void put_entry(struct fetch *f, struct pw *w, const struct entry *e)
@@ -75,6 +76,7 @@ static enum st fetch_run(struct fetch *f, struct urun run, struct err *err)
 {
 	uint32_t visible = f->c->folder->seen.uidnext;
 	struct folder_index *ix = f->c->ix;
+	struct err why = { 0 };
 	enum st st = ST_OK;
 
 	if (run.last >= visible)
@@ -83,9 +85,12 @@ static enum st fetch_run(struct fetch *f, struct urun run, struct err *err)
 	     i = index_from(ix, run.first)) {
 		uint32_t uid = ix->at[i].uid;
 
-		st = fetch_one(f, uid, run.last - uid >= SCAN_LEAST ? run.last : uid, err);
-		if (st != ST_OK && st != ST_NOTFOUND)
-			return st;
+		st = fetch_one(f, uid, run.last - uid >= SCAN_LEAST ? run.last : uid, &why);
+		if (st == ST_CORRUPT && f->damaged.st == ST_OK)
+			fail(&f->damaged, st, "message UID %u can't be read: %.200s", uid,
+			     why.text);
+		else if (st != ST_OK && st != ST_NOTFOUND && st != ST_CORRUPT)
+			return fail(err, st, "%s", why.text);
 		if (uid == UINT32_MAX)
 			break;
 		run.first = uid + 1;
@@ -130,6 +135,8 @@ enum st serve_IMAP_FETCH(struct call *c, struct err *err)
 		item_pin_rows(&f.rows, c->mb->db);
 	for (uint32_t i = 0; i < uids.nruns && st == ST_OK; i++)
 		st = fetch_run(&f, uids.runs[i], err);
+	if (st == ST_OK && f.damaged.st != ST_OK)
+		st = fail(err, f.damaged.st, "%s", f.damaged.text);
 	items_end(&f.items);
 	uset_free(&uids);
 	return call_rows_end(c, &f.rows, st, err);

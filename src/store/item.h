@@ -20,7 +20,8 @@ void items_begin(struct items *i, struct folder *f);
 enum st items_get(struct items *i, uint32_t uid, uint32_t last, struct plist *out, struct err *err);
 void items_end(struct items *i);
 
-/* BODY_SCATTER STREAM_TAG HEADER_LENGTH of an item.  A pin must be held since before the item was read, or
+/* F (may park, the first time since the database was opened, to read and verify the body): BODY_SCATTER STREAM_TAG
+ * HEADER_LENGTH of an item; ST_CORRUPT: the body is damaged.  A pin must be held since before the item was read, or
  * ST_NOTFOUND be expected. */
 enum st item_put_body(const struct database *db, struct pw *w, const struct plist *item,
 		      struct err *err);
