@@ -112,6 +112,8 @@ static void fill_user(struct pw *w, const struct question *q)
 		pw_str(w, PR_PASSWORD, q->password);
 	if (q->op == WIRE_DS_USER_ADD && q->cli->options[1])
 		pw_str(w, PR_DISPLAY_NAME, q->cli->options[1]);
+	if (q->op == WIRE_DS_USER_ADD && q->cli->options[2])
+		pw_str(w, PR_DATABASE, q->cli->options[2]);
 }
 
 static void fill_disabled(struct pw *w, const struct question *q)

@@ -18,6 +18,7 @@ static enum st take_object(const struct plist *l, struct pool *pool, struct ds_o
 		.no_send = plist_bool(l, PR_SEND_PROHIBITED, false),
 		.limited = plist_has(l, PR_QUOTA_ROOM),
 		.room = plist_u64(l, PR_QUOTA_ROOM, 0),
+		.unavailable = !plist_bool(l, PR_DATABASE_UP, true),
 		.domain_local = true,
 		.user = pool_span(pool, plist_span(l, PR_USER)),
 	};
@@ -92,6 +93,7 @@ static enum st take_logon(struct dsaccess *ds, const struct plist *l, struct ds_
 		return fail(err, ST_CORRUPT, "directory: a log-on without user, mailbox or number");
 	*logon = (struct ds_logon){ .logon = plist_u64(l, PR_LOGON, 0),
 				    .mailbox_id = plist_u64(l, PR_MAILBOX_ID, 0),
+				    .unavailable = !plist_bool(l, PR_DATABASE_UP, true),
 				    .epoch = exipc_epoch(ds->chan) };
 	if (user.len)
 		memcpy(logon->user, user.at, user.len);

@@ -31,6 +31,7 @@ struct ds_object {
 	bool no_send;     /* its mailbox is over the limit for sending */
 	bool limited;     /* its mailbox may grow by no more than `room` octets */
 	uint64_t room;
+	bool unavailable; /* its database is not up: ask again later */
 	/* OBJECT_ALIAS: may name aliases again; following them is the categorizer's work */
 	struct span *targets;
 	size_t ntargets;
@@ -98,6 +99,7 @@ struct ds_logon {
 	uint64_t logon;
 	uint64_t mailbox_id;
 	uint64_t epoch;
+	bool unavailable; /* the mailbox can't be opened now */
 	char user[DS_ADDRESS_MAX + 1];
 };
 

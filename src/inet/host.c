@@ -249,6 +249,8 @@ static void directory_changed(void *arg, uint64_t value)
 
 	(void)value;
 	ds_flush(il->ds);
+	if (il->index == 0 && il->host->aq)
+		aq_mailboxes_back(il->host->aq);
 }
 
 /* A fiber.  Without this changes are seen when what is remembered gets old. */

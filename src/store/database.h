@@ -17,7 +17,7 @@
 #include <pthread.h>
 
 #define GROUP_NAME_MAX    64
-#define DATABASE_NAME_MAX 96
+#define DATABASE_NAME_MAX ESE_NAME_MAX
 #define FIRST_GROUP       "first"
 #define DIRECTORY_NAME    "directory"
 #define DEFAULT_NAME      "mailbox/default"
@@ -34,7 +34,7 @@ enum database_state {
 	DATABASE_UP,
 	DATABASE_CLOSING, /* being dismounted: nobody may begin to use it */
 	DATABASE_DOWN,
-	DATABASE_FAILED, /* `why` says why */
+	DATABASE_FAILED, /* database_reason() says why */
 	DATABASE_REMOVED /* no such database any more */
 };
 
@@ -45,13 +45,13 @@ struct database {
 	uint64_t id;
 	struct ese_db *ese;
 	_Atomic int state; /* enum database_state */
-	struct err why;    /* loop 0 */
 	_Atomic unsigned uses;
-	_Atomic uint64_t tag; /* of its streaming file at this mount: never used again */
-	pthread_mutex_t lock; /* of what follows */
-	uint64_t mount;    /* counts them: pins of an earlier one are not the engine's any more */
-	unsigned pins;     /* of this mount */
-	unsigned old_pins; /* of earlier ones: their pages may still be read */
+	_Atomic uint64_t tag;      /* of its streaming file at this mount: never used again */
+	struct fiber *waiter;      /* loop 0: who is closing or opening it */
+	pthread_mutex_t lock;      /* of what follows */
+	uint64_t mount;            /* counts them: pins of an earlier one are not the engine's */
+	struct database_pin *pins; /* of this mount */
+	unsigned old_pins;         /* of earlier ones: their pages may still be read */
 };
 
 /* Before the loops run.  Open all groups of HOME/groups and their databases; the group `first` and its directory must
@@ -77,6 +77,8 @@ static inline bool database_is_up(const struct database *db)
 	return db->state == DATABASE_UP;
 }
 const char *database_state_name(int state);
+/* What the engine says, "" when nothing. */
+void database_reason(struct database *db, char *out, size_t room);
 /* "first/mailbox/default" */
 void database_full_name(const struct database *db, struct buf *out);
 
@@ -95,5 +97,20 @@ struct database *database_of_row(const struct store *s, const struct plist *row)
 struct database_pin;
 struct database_pin *database_pin(struct database *db);
 void database_unpin(struct database_pin *p); /* any thread, also after a dismount */
+bool database_pinned(struct database *db);   /* now, or still since an earlier mount */
+/* The engine lets go of all pins; those that still come back are only counted. */
+void database_outlive_pins(struct database *db);
+
+/* ---- between database.c and mount.c ---- */
+
+/* Wake db->waiter; any thread. */
+void database_stir(struct database *db);
+/* Known from now on, in the state that the engine says; while the store serves one that is up counts as down until its
+ * descriptor was offered.  NULL: out of memory. */
+struct database *database_enter(struct group *g, struct ese_db *ese, struct err *err);
+bool group_name_ok(struct span name); /* a-z 0-9 - _ */
+/* Open (or make) a group's folder; not yet known.  Blocks.  A group that can't be opened is ST_OK too: g->why. */
+enum st group_open(struct store *s, const char *name, struct group **out, struct err *err);
+enum st group_enter(struct group *g, struct err *err);
 
 #endif

@@ -250,8 +250,37 @@ enum st commit_wait(struct ese_batch *b, struct err *err)
 	return st;
 }
 
-/* The same for a change of the directory, which those who remember its answers must hear of. */
-static enum st commit_and_tell(struct directory *d, struct ese_batch *b, struct err *err)
+struct blocked {
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	bool durable;
+};
+
+static void blocked_done(void *arg)
+{
+	struct blocked *f = arg;
+
+	pthread_mutex_lock(&f->lock);
+	f->durable = true;
+	pthread_cond_signal(&f->cond);
+	pthread_mutex_unlock(&f->lock);
+}
+
+enum st commit_block(struct ese_batch *b, struct err *err)
+{
+	struct blocked f = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false };
+	enum st st = ese_commit(b, blocked_done, &f, err);
+
+	if (st != ST_OK)
+		return st;
+	pthread_mutex_lock(&f.lock);
+	while (!f.durable)
+		pthread_cond_wait(&f.cond, &f.lock);
+	pthread_mutex_unlock(&f.lock);
+	return ST_OK;
+}
+
+enum st commit_and_tell(struct directory *d, struct ese_batch *b, struct err *err)
 {
 	enum st st = commit_wait(b, err);
 
@@ -325,8 +354,8 @@ static void put_counters(struct ese_batch *b, const struct directory *d, uint64_
 	buf_free(&row);
 }
 
-static void put_place(struct ese_batch *b, enum dir_row kind, const struct user *u,
-		      uint64_t database)
+void directory_put_place(struct ese_batch *b, enum dir_row kind, const struct user *u,
+			 uint64_t database)
 {
 	struct buf row = BUF_MAX(ROW_MAX);
 	struct key k;
@@ -355,7 +384,7 @@ enum st directory_user_add(struct directory *d, struct user *u, const struct dat
 	u->mailbox = d->last_mailbox + 1;
 	put_user(b, u);
 	put_counters(b, d, u->mailbox);
-	put_place(b, DIR_MAILBOX, u, db->id);
+	directory_put_place(b, DIR_MAILBOX, u, db->id);
 	st = commit_and_tell(d, b, err);
 	if (st == ST_OK)
 		d->last_mailbox = u->mailbox;
@@ -394,7 +423,7 @@ enum st directory_user_remove(struct directory *d, const struct user *u, bool ke
 		put_user(b, &removed);
 	} else {
 		ese_delete(b, key_dir_mailbox(&k, DIR_MAILBOX, u->mailbox));
-		put_place(b, DIR_PURGE, u, place);
+		directory_put_place(b, DIR_PURGE, u, place);
 	}
 	return commit_and_tell(d, b, err);
 }
@@ -414,32 +443,14 @@ enum st directory_reconnect(struct directory *d, const struct user *u, struct er
 	again.removed = 0;
 	ese_delete(b, key_dir_mailbox(&k, DIR_REMOVED, u->mailbox));
 	put_user(b, &again);
-	put_place(b, DIR_MAILBOX, &again, place);
+	directory_put_place(b, DIR_MAILBOX, &again, place);
 	return commit_and_tell(d, b, err);
 }
 
 /* ---- opening ---- */
 
-struct first_commit {
-	pthread_mutex_t lock;
-	pthread_cond_t cond;
-	bool durable;
-};
-
-static void first_done(void *arg)
-{
-	struct first_commit *f = arg;
-
-	pthread_mutex_lock(&f->lock);
-	f->durable = true;
-	pthread_cond_signal(&f->cond);
-	pthread_mutex_unlock(&f->lock);
-}
-
-/* A new database: no loop runs yet, so this waits as a thread does. */
 static enum st write_first(struct directory *d, struct err *err)
 {
-	struct first_commit f = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false };
 	struct ese_batch *b;
 	enum st st = ese_batch_new(d->store->dir, 0, &b, err);
 
@@ -447,14 +458,7 @@ static enum st write_first(struct directory *d, struct err *err)
 		return st;
 	random_bytes(d->secret, sizeof d->secret);
 	put_counters(b, d, 0);
-	st = ese_commit(b, first_done, &f, err);
-	if (st == ST_OK) {
-		pthread_mutex_lock(&f.lock);
-		while (!f.durable)
-			pthread_cond_wait(&f.cond, &f.lock);
-		pthread_mutex_unlock(&f.lock);
-	}
-	return st;
+	return commit_block(b, err);
 }
 
 static enum st read_counters(struct directory *d, struct err *err)

@@ -62,6 +62,9 @@ enum st directory_write(struct directory *d, enum dir_row kind, const char *name
 /* F.  A new user with a mailbox in db: row, mailbox id, counters in one batch.  d->lock is held. */
 enum st directory_user_add(struct directory *d, struct user *u, const struct database *db,
 			   struct err *err);
+/* Row DIR_MAILBOX or DIR_PURGE of the user's mailbox, in that database (0: the default one). */
+void directory_put_place(struct ese_batch *b, enum dir_row kind, const struct user *u,
+			 uint64_t database);
 enum st directory_user_write(struct directory *d, const struct user *u, struct err *err);
 /* F.  The user's row goes.  The mailbox waits for another owner (`keep`), or is marked to be purged.  d->lock is held. */
 enum st directory_user_remove(struct directory *d, const struct user *u, bool keep,
@@ -77,6 +80,10 @@ void user_read(const struct plist *l, struct user *out);
 
 /* F: queue the batch (ended whatever comes) and wait until it is durable. */
 enum st commit_wait(struct ese_batch *b, struct err *err);
+/* F: the same for a change of the directory, which those who remember its answers then hear of. */
+enum st commit_and_tell(struct directory *d, struct ese_batch *b, struct err *err);
+/* The same as a thread waits: before the loops run, or on a pool thread. */
+enum st commit_block(struct ese_batch *b, struct err *err);
 
 /* ---- purge.c: mailboxes without an owner ---- */
 

@@ -20,6 +20,17 @@ enum st exds_on_loop_0(const struct call *c, struct err *err)
 
 /* ---- logging on ---- */
 
+/* Can it be opened now, as far as its database goes? */
+static bool mailbox_is_up(struct store *s, uint64_t mailbox)
+{
+	struct database *db;
+
+	if (mailbox == s->moving || database_of_mailbox(s, mailbox, &db, NULL) != ST_OK)
+		return false;
+	database_release(db);
+	return true;
+}
+
 struct log_on {
 	uint64_t binding, mailbox, logon;
 	enum st st;
@@ -43,9 +54,10 @@ static enum st welcome(struct call *c, struct sasl_result *r, struct err *err)
 		return st;
 	if (l.st != ST_OK)
 		return fail(err, l.st, "%s", l.err.text);
-	w = call_reply(c, 4);
+	w = call_reply(c, 5);
 	pw_u64(w, PR_LOGON, l.logon);
 	pw_u64(w, PR_MAILBOX_ID, l.mailbox);
+	pw_bool(w, PR_DATABASE_UP, mailbox_is_up(c->store, l.mailbox));
 	pw_str(w, PR_USER, r->user.name);
 	if (r->data.len)
 		pw_span(w, PR_SASL_DATA, buf_get(&r->data));
@@ -195,8 +207,9 @@ static enum st resolve(struct call *c, const char *name, struct err *err)
 	if (st != ST_OK)
 		return st;
 	room = look_at_room(c, &u);
-	w = call_reply(c, 6);
+	w = call_reply(c, 7);
 	pw_u32(w, PR_OBJECT_KIND, OBJECT_MAILBOX);
+	pw_bool(w, PR_DATABASE_UP, mailbox_is_up(c->store, u.mailbox));
 	pw_u64(w, PR_MAILBOX_ID, u.mailbox);
 	pw_str(w, PR_USER, u.name);
 	pw_bool(w, PR_DISABLED, u.disabled);

@@ -3,6 +3,7 @@
 #include "store/index.h"
 #include "store/mailbox.h"
 #include "store/quota.h"
+#include "store/watch.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -323,8 +324,56 @@ void mailbox_put(struct mailbox *mb)
 		mailbox_free(mb);
 	else if (purge_is_on(mb->shard, mb->id))
 		purge_wake(mb->shard, mb->id);
+	else if (mb->id == mb->shard->store->moving && mb->shard->mover)
+		fiber_wake(mb->shard->mover);
+	else if (!database_is_up(mb->db))
+		mailbox_free(mb);
 	else
 		mailboxes_trim(mb->shard);
+}
+
+/* ---- leaving ---- */
+
+struct leaving {
+	struct shard *sh;
+	const struct database *db;
+	uint64_t mailbox; /* 0: all of db */
+};
+
+static void leave_one(void *arg, struct hnode *n)
+{
+	const struct leaving *l = arg;
+	struct mailbox *mb = HNODE_OF(struct mailbox, node, n);
+
+	if (mb->db == l->db && mb->state == BOX_READY && !mb->refs)
+		mailbox_free(mb);
+}
+
+/* Does the folder's mailbox, as far as this loop knows, leave? */
+static bool leaves(void *arg, uint64_t fid)
+{
+	const struct leaving *l = arg;
+	struct hnode *n;
+
+	if (l->mailbox)
+		return fid >> 32 == l->mailbox;
+	n = hmap_get(&l->sh->mailboxes, fid >> 32);
+	return !n || HNODE_OF(struct mailbox, node, n)->db == l->db;
+}
+
+void mailboxes_leave(struct shard *sh, const struct database *db)
+{
+	struct leaving l = { .sh = sh, .db = db };
+
+	watch_stir(sh, leaves, &l);
+	hmap_each(&sh->mailboxes, leave_one, &l);
+}
+
+void mailbox_tell_sessions(struct shard *sh, uint64_t id)
+{
+	struct leaving l = { .sh = sh, .mailbox = id };
+
+	watch_stir(sh, leaves, &l);
 }
 
 bool mailbox_forget(struct shard *sh, uint64_t id)
@@ -386,6 +435,15 @@ enum st mailbox_get(struct shard *sh, uint64_t id, struct mailbox **out, struct 
 	struct mailbox *mb = NULL;
 	enum st st;
 
+	if (id == sh->store->moving)
+		return fail(err, ST_GONE, "the mailbox is being moved; try again later");
+	if (n && HNODE_OF(struct mailbox, node, n)->state == BOX_READY) {
+		mb = HNODE_OF(struct mailbox, node, n);
+		if (!database_is_up(mb->db))
+			return fail(err, ST_GONE, "the database %s/%s is %s; try again later",
+				    mb->db->group->name, mb->db->name,
+				    database_state_name(mb->db->state));
+	}
 	if (purge_is_on(sh, id))
 		return fail(err, ST_NOTFOUND, "there is no mailbox %llu", (unsigned long long)id);
 	if (n) {

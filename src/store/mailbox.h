@@ -67,11 +67,16 @@ struct mailbox {
 	struct link used;
 };
 
-/* F.  ST_NOTFOUND: no such mailbox; or as the engine failed.  A new user's mailbox is made. */
+/* F.  ST_NOTFOUND: no such mailbox; ST_GONE: not now: its database is not up, or it moves; or as the engine failed.  A new user's mailbox is made. */
 enum st mailbox_get(struct shard *sh, uint64_t id, struct mailbox **out, struct err *err);
 void mailbox_put(struct mailbox *mb);
 /* Take it out of memory for good; false: somebody uses it (purge_wake() is called when that ends). */
 bool mailbox_forget(struct shard *sh, uint64_t id);
+/* Take those of a database that is not up out of memory, now or when their requests end; their sessions, and those of mailboxes that
+ * are not in memory, are told to look. */
+void mailboxes_leave(struct shard *sh, const struct database *db);
+/* The sessions of one. */
+void mailbox_tell_sessions(struct shard *sh, uint64_t id);
 /* Drop idle mailboxes over the limit. */
 void mailboxes_trim(struct shard *sh);
 

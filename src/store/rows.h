@@ -26,6 +26,8 @@ enum dir_row {
 	DIR_ALIAS = 'A',
 	DIR_MAILBOX = 'M',
 	DIR_PURGE = 'P',
+	DIR_MOVE = 'V',  /* a mailbox that is on its way to another database */
+	DIR_SHIFT = 'W', /* a database that is on its way to another name or group */
 	DIR_REMOVED = 'R'
 };
 enum box_row {

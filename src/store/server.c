@@ -8,6 +8,8 @@
 #include "store/directory.h"
 #include "store/keep.h"
 #include "store/exbackup.h"
+#include "store/mount.h"
+#include "store/relocate.h"
 #include "store/exship.h"
 #include "store/sasl.h"
 #include "store/watch.h"
@@ -170,6 +172,8 @@ enum st server_start(struct server *s, struct err *err)
 	enum st st = purge_resume(&s->store, err);
 
 	if (st == ST_OK)
+		st = relocations_resume(&s->store, err);
+	if (st == ST_OK)
 		st = exipc_server_new(&o, &s->store.ipc, err);
 	if (st != ST_OK)
 		return st;
@@ -264,8 +268,9 @@ static enum st open_engine(struct server *s, struct err *err)
 		.progress = progress,
 		.arg = s,
 	};
+	enum st st = databases_open(&s->store, &o, err);
 
-	return databases_open(&s->store, &o, err);
+	return st == ST_OK ? database_moves_resume(&s->store, err) : st;
 }
 
 static enum st make_shards(struct server *s, struct err *err)
@@ -375,6 +380,7 @@ static void shard_end(struct shard *sh)
 	hmap_free(&sh->watched);
 	hmap_free(&sh->vfiles);
 	hmap_free(&sh->purging);
+	hmap_free(&sh->cleaning);
 }
 
 void server_close(struct server *s)

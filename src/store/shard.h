@@ -33,7 +33,8 @@ struct shard {
 	struct store *store;
 	struct loop *loop;
 	unsigned index;
-	struct hmap mailboxes, logons, watched, vfiles, purging;
+	struct hmap mailboxes, logons, watched, vfiles, purging, cleaning;
+	struct fiber *mover; /* waits for a mailbox to leave the memory: relocate.c */
 	struct link mailboxes_used, indexes_used;
 	size_t watchers;
 	size_t index_bytes; /* memory of all folder indexes */
@@ -56,9 +57,12 @@ struct backup;    /* exbackup.c; shard 0 */
 
 struct store {
 	const struct config *conf;
-	struct group *groups; /* database.h; so are these */
-	struct database *databases;
-	struct ese_db *dir; /* where the rows of the directory are */
+	struct group *_Atomic groups; /* database.h; so are these */
+	struct database *_Atomic databases;
+	struct ese_options ese_options; /* for groups that are opened later */
+	struct fiber_lock life;         /* of databases and groups: one change at a time; loop 0 */
+	_Atomic uint64_t moving;        /* the mailbox that moves to another database; 0: none */
+	struct ese_db *dir;             /* where the rows of the directory are */
 	struct exipc_server *ipc;
 	struct shard *shards;
 	unsigned nshards;

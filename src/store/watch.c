@@ -137,3 +137,24 @@ void watch_notify(struct shard *sh, uint64_t fid, uint64_t cn)
 	for (struct watcher *one = w->first; one; one = one->next)
 		exipc_notify(sh->store->ipc, one->binding, one->client_loop, one->token, cn);
 }
+
+struct stirring {
+	struct shard *sh;
+	bool (*wanted)(void *arg, uint64_t fid);
+	void *arg;
+};
+
+static void stir_one(void *arg, struct hnode *n)
+{
+	const struct stirring *s = arg;
+
+	if (n->key != WATCH_DIRECTORY && s->wanted(s->arg, n->key))
+		watch_notify(s->sh, n->key, UINT64_MAX);
+}
+
+void watch_stir(struct shard *sh, bool (*wanted)(void *arg, uint64_t fid), void *arg)
+{
+	struct stirring s = { sh, wanted, arg };
+
+	hmap_each(&sh->watched, stir_one, &s);
+}

@@ -18,6 +18,8 @@ void watch_remove(struct shard *sh, uint64_t fid, uint64_t binding, unsigned cli
 		  uint64_t token);
 void watch_binding_over(struct shard *sh, uint64_t binding);
 void watchers_end(struct shard *sh); /* all: at the end of the store */
+/* Let the watchers of all folders that `wanted` says yes to look again, as if there were news. */
+void watch_stir(struct shard *sh, bool (*wanted)(void *arg, uint64_t fid), void *arg);
 /* Tell all watchers of the folder that it now stands at cn. */
 void watch_notify(struct shard *sh, uint64_t fid, uint64_t cn);
 

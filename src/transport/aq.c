@@ -197,6 +197,14 @@ void aq_store_bound(struct aq *aq, bool bound)
 	queues_pump(aq);
 }
 
+void aq_mailboxes_back(struct aq *aq)
+{
+	if (!aq->bound)
+		return;
+	retry_store_back(aq);
+	queues_pump(aq);
+}
+
 /* ---- what is shown ---- */
 
 static const char *state_of(const struct aq *aq, const struct aq_queue *q)

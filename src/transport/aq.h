@@ -74,6 +74,8 @@ void aq_free(struct aq *aq); /* after aq_stop() gave ST_OK; NULL is fine */
 void aq_submit(struct aq *aq, struct mailmsg *m);
 /* The store was bound or lost (exipc_client_options.state): what waits for it goes on at once. */
 void aq_store_bound(struct aq *aq, bool bound);
+/* Mailboxes that could not be had may be there again (the directory changed): what waits for them is tried at once. */
+void aq_mailboxes_back(struct aq *aq);
 
 /* ---- events and sinks ---- */
 

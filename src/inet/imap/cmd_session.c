@@ -70,6 +70,12 @@ static void say_logon(struct imap_session *s, enum inet_logon_result result)
 {
 	struct buf code = BUF_MAX(4096);
 
+	if (result == LOGON_OK && s->logon.unavailable) {
+		ds_logoff(s->base.loop->ds, &s->logon);
+		s->base.user[0] = '\0';
+		imap_no_code(s, "UNAVAILABLE", "The mailbox is not available now; try again later");
+		return;
+	}
 	switch (result) {
 	case LOGON_OK:
 		s->state = IMAP_AUTH;

@@ -123,6 +123,8 @@ static enum smtp_reply_id answer_for(const struct smtp_session *s, enum st st,
 			return SMTP_R_RCPT_OK;
 		if (o->disabled)
 			return SMTP_R_DISABLED;
+		if (o->unavailable)
+			return SMTP_R_MAILBOX_DOWN;
 		/* What was not declared has at least an octet. */
 		if (o->limited && o->room < (s->tx->size ? s->tx->size : 1))
 			return SMTP_R_MAILBOX_FULL;

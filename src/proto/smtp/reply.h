@@ -29,6 +29,7 @@
 	X(SMTP_R_LOST_SYNC, 421, "4.5.0", "Command stream out of step, closing connection")        \
 	X(SMTP_R_TRY_LATER, 451, "4.3.0", "Temporary failure, try again later")                    \
 	X(SMTP_R_DIRECTORY_DOWN, 451, "4.3.0", "Directory not available, try again later")         \
+	X(SMTP_R_MAILBOX_DOWN, 451, "4.2.1", "Mailbox not available now, try again later")         \
 	X(SMTP_R_TOO_FAST, 451, "4.7.1", "Too much mail from your address, try again later")       \
 	X(SMTP_R_QUEUE_FULL, 452, "4.3.1", "Too many messages wait here, try again later")         \
 	X(SMTP_R_DISK_FULL, 452, "4.3.1", "Not enough room for mail, try again later")             \
