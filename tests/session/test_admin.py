@@ -142,7 +142,7 @@ def test_the_home_may_be_named_anywhere(server, monkeypatch):
 def test_store_figures(server):
     answer = server.json("store")
     assert set(answer) >= {"store", "databases", "engine", "groups", "loops"}
-    assert answer["engine"]["commits"] >= 0 and answer["databases"][0]["name"] == "first/mailbox/default"
+    assert answer["engine"]["commits"] >= 0 and "first/mailbox/default" in [row["name"] for row in answer["databases"]]
     text = server.run("store").stdout
     assert text.startswith("store\nstarted ") and "\nengine\ncommits " in text and "\nloops\n" in text
 
