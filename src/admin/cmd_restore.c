@@ -181,16 +181,16 @@ static bool put_databases(const struct job *j, struct report *r)
 	for (size_t i = 0; i < j->out.ndbs; i++) {
 		const struct restored_db *d = &j->out.dbs[i];
 
-		if (strcmp(d->why, "not wanted") == 0)
+		if (d->state == RESTORED_UNWANTED || d->state == RESTORED_REMOVED)
 			continue;
-		all = all && !d->why[0];
+		all = all && d->state == RESTORED_GOOD;
 		report_row(r);
 		report_str(r, "group", d->group);
 		report_str(r, "database", d->name);
 		report_num(r, "messages", count_messages(j, d->group, d->name));
 		report_num(r, "bodies", d->bodies);
 		report_num(r, "bytes", d->bytes);
-		report_str(r, "state", d->why[0] ? d->why : "good");
+		report_str(r, "state", d->state == RESTORED_GOOD ? "good" : d->why);
 	}
 	return all;
 }

@@ -321,11 +321,16 @@ static struct restored_db *db_report(struct restore *r, const char *group, const
 	return NULL;
 }
 
-static void note_dbs(struct restore *r, const struct bk_group *g, struct ese *ese)
+static enum st note_dbs(struct restore *r, const struct bk_group *g, struct ese *ese,
+			struct err *err)
 {
 	struct ese_db *dbs[ESE_DATABASES];
 	unsigned n = ese_db_list(ese, dbs, ESE_DATABASES);
+	enum st st = ST_OK;
 
+	for (size_t i = 0; i < r->out->ndbs; i++)
+		if (strcmp(r->out->dbs[i].group, g->name) == 0)
+			r->out->dbs[i].state = RESTORED_REMOVED;
 	for (unsigned i = 0; i < n && i < ESE_DATABASES; i++) {
 		struct ese_db_info info;
 		struct restored_db *d;
@@ -334,11 +339,18 @@ static void note_dbs(struct restore *r, const struct bk_group *g, struct ese *es
 		d = db_report(r, g->name, info.name);
 		if (!d)
 			continue;
+		d->state = info.state == ESE_UP ? RESTORED_GOOD : RESTORED_FAILED;
 		d->bodies = info.bodies;
 		d->bytes = (info.pages_total - info.pages_free) * ESE_PAGE;
-		if (info.state == ESE_FAILED)
-			snprintf(d->why, sizeof(d->why), "%s", info.reason);
+		if (d->state == RESTORED_GOOD)
+			continue;
+		snprintf(d->why, sizeof(d->why), "%s", info.reason);
+		if (st == ST_OK && !r->o->partial && is_wanted(r->o, g->name, info.name))
+			st = fail(err, ST_CORRUPT,
+				  "%s/%s can't be rolled forward: %.160s (--partial goes on)",
+				  g->name, info.name, info.reason);
 	}
+	return st;
 }
 
 /* The engine's recovery does the work; afterwards the group is closed in order. */
@@ -352,8 +364,10 @@ static enum st replay(struct restore *r, const struct bk_group *g, const char *f
 
 	if (st != ST_OK)
 		return st;
-	note_dbs(r, g, ese);
+	st = note_dbs(r, g, ese, err);
 	ese_close(ese);
+	if (st != ST_OK)
+		return st;
 	return e.why.st == ST_OK ? ST_OK : fail(err, e.why.st, "%s: %.200s", folder, e.why.text);
 }
 
@@ -413,7 +427,7 @@ static enum st own_log(struct restore *r, const struct bk_group *g, const char *
 		const struct bk_db *d = &r->m->dbs[i];
 		struct restored_db *rd = db_report(r, d->group, d->name);
 
-		if (strcmp(d->group, g->name) != 0 || !rd || rd->why[0])
+		if (strcmp(d->group, g->name) != 0 || !rd || rd->state != RESTORED_GOOD)
 			continue;
 		rd->position = at.pos;
 		st = stand_at(folder, d->name, &at, err);
@@ -464,7 +478,7 @@ static enum st drop_unwanted(struct restore *r, const struct bk_group *g, const 
 		snprintf(path, sizeof(path), "%s/%s.stm", folder, d->name);
 		if (st == ST_OK)
 			st = io_unlink(path, err);
-		snprintf(d->why, sizeof(d->why), "not wanted");
+		d->state = RESTORED_UNWANTED;
 	}
 	return st;
 }

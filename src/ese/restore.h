@@ -24,11 +24,18 @@ struct restore_options {
 	void *arg;
 };
 
+enum restored_state {
+	RESTORED_GOOD,
+	RESTORED_FAILED,   /* partial only: it is not usable, and why */
+	RESTORED_UNWANTED, /* its group was replayed, it was left out */
+	RESTORED_REMOVED,  /* somebody removed it after the backup, before the end of the logs */
+};
 struct restored_db {
+	enum restored_state state;
 	char group[128], name[256];
 	uint64_t bodies, bytes;
 	uint64_t backup_position, position; /* of the snapshot; where the log was left for it */
-	char why[256];                      /* not "": it is not usable, and why */
+	char why[256];                      /* failed */
 };
 struct restored_group {
 	char name[128];

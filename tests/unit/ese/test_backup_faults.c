@@ -346,6 +346,7 @@ static void every_operation_of_a_restore(enum fault f, const char *what, int lea
 		assert_int_equal(restore_clear(to, &err), ST_OK);
 	}
 	/* The backup is as it was. */
+	assert_int_equal(restore_clear(to, &err), ST_OK);
 	assert_int_equal(restore(dir, to, &err), ST_OK);
 	restored_is_whole(to, what, -1);
 	assert_true(failed >= least);
