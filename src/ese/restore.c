@@ -82,13 +82,18 @@ enum st restore_choose(const char *dir, const struct bk_seq *seq, uint64_t until
 		    until ? " that was finished by then" : "", why.text[0] ? "; " : "", why.text);
 }
 
-static bool is_wanted(const struct restore_options *o, const char *group, const char *name)
+static bool is_wanted_as(const char *want, const char *group, const char *name)
 {
 	char full[512];
 
 	snprintf(full, sizeof(full), "%s/%s", group, name);
+	return strcmp(want, full) == 0;
+}
+
+static bool is_wanted(const struct restore_options *o, const char *group, const char *name)
+{
 	for (size_t i = 0; i < o->nonly; i++)
-		if (strcmp(o->only[i], full) == 0)
+		if (is_wanted_as(o->only[i], group, name))
 			return true;
 	return o->nonly == 0;
 }
@@ -483,13 +488,34 @@ static enum st drop_unwanted(struct restore *r, const struct bk_group *g, const 
 	return st;
 }
 
+/* A database of the group is asked for; it may have been made behind the backup. */
 static bool group_wanted(const struct restore *r, const struct bk_group *g)
 {
-	for (size_t i = 0; i < r->m->ndbs; i++)
-		if (strcmp(r->m->dbs[i].group, g->name) == 0 &&
-		    is_wanted(r->o, g->name, r->m->dbs[i].name))
+	struct span rest;
+
+	for (size_t i = 0; i < r->o->nonly; i++)
+		if (span_eq(span_split(span_str(r->o->only[i]), '/', &rest), span_str(g->name)))
 			return true;
-	return false;
+	return r->o->nonly == 0;
+}
+
+static enum st all_found(const struct restore *r, struct err *err)
+{
+	for (size_t i = 0; i < r->o->nonly; i++) {
+		bool found = false;
+
+		for (size_t d = 0; !found && d < r->out->ndbs; d++)
+			found = r->out->dbs[d].state != RESTORED_UNWANTED &&
+				r->out->dbs[d].state != RESTORED_REMOVED &&
+				is_wanted_as(r->o->only[i], r->out->dbs[d].group,
+					     r->out->dbs[d].name);
+		if (!found)
+			return fail(err, ST_NOTFOUND,
+				    "there is no database '%.100s' in %s (names are GROUP/NAME, as "
+				    "first/mailbox/default)",
+				    r->o->only[i], r->o->full);
+	}
+	return ST_OK;
 }
 
 /* The lowest position of its databases, the highest. */
@@ -596,6 +622,8 @@ enum st restore_groups(const struct restore_options *o, struct restored *out, st
 	for (size_t i = 0; st == ST_OK && i < r.m->ngroups; i++)
 		if (group_wanted(&r, &r.m->groups[i]))
 			st = restore_group(&r, &r.m->groups[i], &out->groups[out->ngroups++], err);
+	if (st == ST_OK)
+		st = all_found(&r, err);
 	if (st == ST_OK)
 		st = io_sync_dir(o->to, err);
 	bk_run_free(r.run);

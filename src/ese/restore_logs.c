@@ -214,6 +214,18 @@ struct reading {
 	uint32_t ended; /* the last group closed the file of this generation */
 };
 
+/* Is the record behind the backup of its database?  What comes before is in rows and pages. */
+static bool is_news(const struct restore *r, const struct bk_group *g, const struct rec *rec)
+{
+	for (size_t i = 0; i < r->m->ndbs; i++) {
+		const struct bk_db *d = &r->m->dbs[i];
+
+		if ((uint32_t)d->id == rec->db && strcmp(d->group, g->name) == 0)
+			return rec->pos >= d->position;
+	}
+	return false;
+}
+
 static bool is_known(const struct restore *r, const struct bk_group *g, uint64_t id)
 {
 	for (size_t i = 0; i < r->m->ndbs; i++)
@@ -327,7 +339,9 @@ static enum st take_record(struct reading *k, const struct rec *rec, uint32_t fo
 		k->rg->cut = true;
 		return ST_EOF;
 	}
-	if (k->g->next && has_direct(&items)) {
+	if (!is_news(k->r, k->g, rec))
+		return ST_OK;
+	if (has_direct(&items)) {
 		snprintf(k->rg->gap, sizeof(k->rg->gap),
 			 "from log position %016llx on, bodies are not in the log: logging was "
 			 "circular",

@@ -477,6 +477,181 @@ static void damage_is_named_and_stops_nothing(void **state)
 	job_end(&j);
 }
 
+static void put_in(struct rig *r, const char *name, const char *key, const char *value)
+{
+	struct ese_db *was = r->db;
+	struct err err = { 0 };
+
+	if (ese_db_open(r->g, name, true, &r->db, &err) != ST_OK)
+		fail_msg("%s: %s", name, err.text);
+	rig_put(r, key, value);
+	r->db = was;
+}
+
+static void databases_come_and_go_behind_a_backup(void **state)
+{
+	struct back b = { 0 };
+	struct err err = { 0 };
+	struct rig r, dead, copy;
+	struct ese_db *db;
+	struct job j;
+
+	(void)state;
+	job_make(&j, &r);
+	rig_open(&r);
+	put(&r, 1);
+	put_in(&r, "mailbox/old", "k", "v");
+	backup_ok(&j, true);
+	put_in(&r, "mailbox/new", "k", "of the new one");
+	assert_int_equal(ese_db_open(r.g, "mailbox/old", false, &db, &err), ST_OK);
+	assert_int_equal(ese_db_remove(db, &err), ST_OK);
+	put(&r, 2);
+	rig_fork(&r, &dead);
+	b.o.logs = dead.dir;
+	if (restore(&j, &b, &err) != ST_OK)
+		fail_msg("%s", err.text);
+	for (size_t i = 0; i < b.out.ndbs; i++)
+		assert_int_equal(b.out.dbs[i].state, strcmp(b.out.dbs[i].name, "mailbox/old") == 0
+							     ? RESTORED_REMOVED
+							     : RESTORED_GOOD);
+	assert_int_equal(b.out.ndbs, 3);
+	restored_free(&b.out);
+	copy = (struct rig){ .o = r.o };
+	snprintf(copy.dir, sizeof(copy.dir), "%.100s/first", b.to);
+	rig_open(&copy);
+	has_just(&copy, 2, "beside others");
+	assert_int_equal(ese_db_open(copy.g, "mailbox/old", false, &db, NULL), ST_NOTFOUND);
+	assert_int_equal(ese_db_open(copy.g, "mailbox/new", false, &copy.db, &err), ST_OK);
+	assert_string_equal(rig_get(&copy, "k"), "of the new one");
+	rig_close(&copy);
+	/* Only one of them. */
+	b.o.only = (const char *[]){ "first/mailbox/new" };
+	b.o.nonly = 1;
+	if (restore(&j, &b, &err) != ST_OK)
+		fail_msg("%s", err.text);
+	restored_free(&b.out);
+	assert_int_equal(ese_open(copy.dir, &copy.o, &copy.g, &err), ST_OK);
+	assert_int_equal(ese_db_open(copy.g, "mailbox/one", false, &db, NULL), ST_NOTFOUND);
+	assert_int_equal(ese_db_open(copy.g, "mailbox/new", false, &db, NULL), ST_OK);
+	rig_close(&copy);
+	rig_remove(&dead);
+	job_end(&j);
+}
+
+static void circular_logging_gives_full_backups_and_nothing_to_roll(void **state)
+{
+	struct err err = { 0 };
+	struct back b = { 0 };
+	struct ese_logs logs;
+	struct rig r, dead;
+	struct job j;
+
+	(void)state;
+	job_make(&j, &r);
+	rig_open(&r);
+	for (int i = 1; i <= 20; i++)
+		put(&r, i);
+	backup_ok(&j, true);
+	assert_int_equal(ese_set_circular(r.g, true, &err), ST_OK);
+	ese_logs(r.g, &logs);
+	assert_int_equal(logs.chain, CHAIN_BROKEN);
+	for (int i = 21; i <= 60; i++)
+		put(&r, i); /* from 47 on beside the log */
+	assert_int_equal(backup(&j, false, &err), ST_BAD);
+	assert_non_null(strstr(err.text, "circular"));
+	backup_ok(&j, true);
+	put(&r, 61);
+	rig_fork(&r, &dead);
+	restore_has(&j, &b, 60, "circular");
+	b.o.logs = dead.dir;
+	restore_has(&j, &b, 60, "circular, with logs that are no use");
+	rig_remove(&dead);
+	/* Off again: the chain begins with the next full one. */
+	assert_int_equal(ese_set_circular(r.g, false, &err), ST_OK);
+	assert_int_equal(backup(&j, false, &err), ST_BAD);
+	assert_non_null(strstr(err.text, "full"));
+	backup_ok(&j, true);
+	put(&r, 62);
+	backup_ok(&j, false);
+	b.o.logs = NULL;
+	restore_has(&j, &b, 62, "logged again");
+	job_end(&j);
+}
+
+static int little_space(const char *path, uint64_t *free_bytes)
+{
+	(void)path;
+	*free_bytes = 1000000;
+	return 0;
+}
+
+static void a_disk_that_runs_low_costs_the_kept_logs(void **state)
+{
+	struct io_ops ops = *io_real();
+	struct err err = { 0 };
+	struct ese_logs logs;
+	struct rig r;
+	struct job j;
+
+	(void)state;
+	job_make(&j, &r);
+	r.o.low_bytes = 2000000;
+	rig_open(&r);
+	put(&r, 1);
+	backup_ok(&j, true);
+	for (int i = 2; i <= 40; i++)
+		put(&r, i);
+	assert_int_equal(ese_checkpoint(r.g, NULL), ST_OK);
+	ese_logs(r.g, &logs);
+	assert_int_equal(logs.chain, CHAIN_WHOLE);
+	assert_true(logs.files > 3 && logs.bytes == logs.files * (uint64_t)(64 * 1024));
+	ops.space = little_space;
+	io_set_seam(&ops);
+	assert_int_equal(ese_checkpoint(r.g, NULL), ST_OK);
+	ese_logs(r.g, &logs);
+	assert_int_equal(logs.chain, CHAIN_BROKEN);
+	assert_int_equal(logs.files, 0);
+	io_set_seam(NULL);
+	rig_close(&r);
+	rig_open(&r);
+	assert_int_equal(backup(&j, false, &err), ST_BAD);
+	assert_non_null(strstr(err.text, "full"));
+	backup_ok(&j, true);
+	ese_logs(r.g, &logs);
+	assert_int_equal(logs.chain, CHAIN_WHOLE);
+	job_end(&j);
+}
+
+static void two_at_a_time_are_refused_and_what_is_left_is_cleared(void **state)
+{
+	struct ese_backup *one, *two;
+	struct err err = { 0 };
+	char path[200];
+	struct rig r, dead;
+	struct job j;
+
+	(void)state;
+	job_make(&j, &r);
+	rig_open(&r);
+	put(&r, 1);
+	assert_int_equal(ese_backup_begin(r.g, true, &one, &err), ST_OK);
+	assert_int_equal(ese_backup_begin(r.g, true, &two, &err), ST_BUSY);
+	snprintf(path, sizeof(path), "%s/mailbox/one.snap", r.dir);
+	assert_int_equal(access(path, F_OK), 0);
+	rig_fork(&r, &dead);
+	assert_int_equal(ese_backup_end(one, false, &err), ST_OK);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(ese_backup_begin(r.g, true, &one, &err), ST_OK);
+	assert_int_equal(ese_backup_end(one, false, &err), ST_OK);
+	rig_open(&dead);
+	snprintf(path, sizeof(path), "%s/mailbox/one.snap", dead.dir);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_true(has(&dead, 1));
+	rig_close(&dead);
+	rig_remove(&dead);
+	job_end(&j);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -488,6 +663,10 @@ int main(void)
 		cmocka_unit_test(logs_of_another_group_are_not_taken),
 		cmocka_unit_test(a_stopped_backup_is_gone_on_with),
 		cmocka_unit_test(damage_is_named_and_stops_nothing),
+		cmocka_unit_test(databases_come_and_go_behind_a_backup),
+		cmocka_unit_test(circular_logging_gives_full_backups_and_nothing_to_roll),
+		cmocka_unit_test(a_disk_that_runs_low_costs_the_kept_logs),
+		cmocka_unit_test(two_at_a_time_are_refused_and_what_is_left_is_cleared),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
