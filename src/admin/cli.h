@@ -101,6 +101,7 @@ int cmd_database_dismount(struct cli *c);
 int cmd_database_remove(struct cli *c);
 int cmd_database_move(struct cli *c);
 int cmd_group_list(struct cli *c);
+int cmd_ese_space(struct cli *c);
 int cmd_group_create(struct cli *c);
 int cmd_domain_add(struct cli *c);
 int cmd_domain_list(struct cli *c);

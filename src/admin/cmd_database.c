@@ -178,6 +178,77 @@ int cmd_group_list(struct cli *c)
 	return list_run(c, false);
 }
 
+/* ---- space ---- */
+
+static void space_row(struct report *r, const struct plist *l)
+{
+	static const char *const names[] = { "free_runs", "longest_run", "free_at_end" };
+
+	report_row(r);
+	report_span(r, "database", plist_span(l, PR_DATABASE));
+	report_num(r, "edb_bytes", plist_u64(l, PR_EDB_BYTES, 0));
+	report_num(r, "stm_bytes", plist_u64(l, PR_STM_BYTES, 0));
+	report_num(r, "pages_committed", plist_u64(l, PR_PAGES_COMMITTED, 0));
+	report_num(r, "pages_free", plist_u64(l, PR_PAGES_FREE, 0));
+	report_num(r, "pages_reserved", plist_u64(l, PR_PAGES_RESERVED, 0));
+	for (size_t i = 0; i < 3; i++)
+		report_num(r, names[i], plist_mv_num(l, PR_FREE_RUNS, i));
+}
+
+static void mailbox_row(struct report *r, const struct plist *l)
+{
+	report_row(r);
+	report_span(r, "mailbox", plist_span(l, PR_USER));
+	report_span(r, "database", plist_span(l, PR_DATABASE));
+	report_num(r, "messages", plist_u64(l, PR_MESSAGES, 0));
+	report_num(r, "bytes", plist_u64(l, PR_MESSAGE_SIZE_EXTENDED, 0));
+	report_num(r, "on_pages", plist_u64(l, PR_STM_BYTES, 0));
+	report_num(r, "shared", plist_u64(l, PR_SHARED_BYTES, 0));
+	report_num(r, "kept", plist_u64(l, PR_KEPT_BYTES, 0));
+}
+
+/* Two tables out of one answer: the databases come first. */
+static enum st space_ask(void *arg, struct exipc_chan *chan, struct err *err)
+{
+	struct list *list = arg;
+	struct wire_answer a = { 0 };
+	struct wire_msg m;
+	enum st st;
+
+	wire_begin(&m, 1);
+	m.deadline = NO_DEADLINE;
+	st = wire_send(&m, chan, 0, WIRE_ADM_SPACE, &a, err);
+	while (st == ST_OK && (st = wire_next_row(&a, err)) == ST_OK) {
+		bool database = !plist_has(&a.list, PR_USER);
+
+		if (!database && list->databases)
+			report_table(&list->report, "mailboxes", false);
+		list->databases &= database;
+		(database ? space_row : mailbox_row)(&list->report, &a.list);
+	}
+	wire_answer_free(&a);
+	if (list->databases)
+		report_table(&list->report, "mailboxes", false);
+	return st == ST_EOF ? ST_OK : st;
+}
+
+int cmd_ese_space(struct cli *c)
+{
+	struct buf text = BUF_MAX(ANSWER_MAX);
+	struct list list = { .databases = true };
+	struct err err;
+	enum st st;
+
+	report_open(&list.report, &text, c->json);
+	report_table(&list.report, "databases", false);
+	st = storelink_run(c->home, space_ask, &list, &err);
+	report_close(&list.report);
+	if (st == ST_OK)
+		return cli_print(&text);
+	buf_free(&text);
+	return cli_fail(&err);
+}
+
 /* ---- groups and users ---- */
 
 static void fill_group(struct pw *w, const struct order *o)

@@ -64,6 +64,12 @@ def test_a_letter_to_all_is_in_each_database_once(server):
     assert {name: (row["state"], row["mailboxes"], row["messages"], row["bodies"]) for name, row in rows.items()} == {
         "first/directory": ("up", 0, 0, 0), "first/mailbox/default": ("up", 1, 2, 2),
         SECOND: ("up", 3, 6, 4), THIRD: ("up", 1, 2, 2)}
+    space = server.json("ese", "space")
+    pages = {row["database"]: row["pages_committed"] for row in space["databases"]}
+    for row in space["mailboxes"]:
+        assert row["bytes"] <= row["on_pages"] and row["shared"] == (row["on_pages"] if row["database"] == SECOND else 0) - (
+            row["on_pages"] // 2 if row["mailbox"].startswith("bob") else 0), row
+    assert pages["first/mailbox/default"] * 4096 == next(r["on_pages"] for r in space["mailboxes"] if "alice" in r["mailbox"])
     server.stop()
     server.start()
     assert databases(server)[SECOND]["bodies"] == 4
