@@ -1,6 +1,7 @@
 /* cmd_database.c - storage groups, databases, and where a user's mailbox is. */
 #include "admin/cli.h"
 #include "admin/storelink.h"
+#include "base/timetext.h"
 
 #include <stdio.h>
 
@@ -123,9 +124,16 @@ static void database_row(struct report *r, const struct plist *l)
 
 static void group_row(struct report *r, const struct plist *l)
 {
+	int64_t time = (int64_t)plist_u64(l, PR_LOG_TIME, 0);
+	char backup[TIME_TEXT] = "never";
+
+	if (time)
+		time_write(backup, time, 0);
 	report_row(r);
 	report_span(r, "group", plist_span(l, PR_GROUP));
 	report_span(r, "state", plist_span(l, PR_STATE));
+	report_str(r, "last_backup", backup);
+	report_num(r, "logs_kept_bytes", plist_u64(l, PR_LOG_BYTES, 0));
 	report_span(r, "reason", plist_span(l, PR_REASON));
 }
 

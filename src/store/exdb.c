@@ -1,4 +1,5 @@
 /* exdb.c - the administrator's requests about groups, databases and where mailboxes are. */
+#include "ese/backup.h"
 #include "store/call.h"
 #include "store/database.h"
 #include "store/exds.h"
@@ -219,9 +220,14 @@ static void count_all(void *arg)
 
 static enum st put_group(struct wire_rows_out *rows, const struct group *g)
 {
+	struct ese_logs logs = { 0 };
 	struct pw w;
 
-	wire_row_begin(rows, &w, 3);
+	if (g->ese)
+		ese_logs(g->ese, &logs);
+	wire_row_begin(rows, &w, 5);
+	pw_u64(&w, PR_LOG_BYTES, logs.bytes);
+	pw_u64(&w, PR_LOG_TIME, logs.backup_time);
 	pw_str(&w, PR_GROUP, g->name);
 	pw_str(&w, PR_STATE, g->ese ? "up" : "failed");
 	pw_str(&w, PR_REASON, g->ese ? "" : g->why.text);
