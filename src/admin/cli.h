@@ -57,6 +57,8 @@ void cli_report_finding(struct report *r, const struct finding *f);
 /* Check what is open and tell; the exit status of ese check. */
 struct offline;
 int cli_check(struct cli *c, struct offline *o, bool quick, bool no_logs);
+/* The same for what a running store holds still meanwhile. */
+int cli_check_online(struct cli *c, bool quick);
 
 int cmd_init(struct cli *c);
 int cmd_status(struct cli *c);

@@ -11,6 +11,7 @@
 
 /* What `check` ends with, as its help says. */
 enum { CHECK_CLEAN, CHECK_DAMAGE, CHECK_FAILED };
+enum option { QUICK, ONLINE };
 
 struct telling {
 	struct cli *cli;
@@ -156,13 +157,20 @@ int cmd_check(struct cli *c)
 	struct offline *o;
 	int status;
 
+	if (c->options[ONLINE] && c->nargs) {
+		fprintf(stderr, "mailroot: --online is for the home of a server, not for a PATH\n");
+		return CHECK_FAILED;
+	}
+	if (c->options[ONLINE])
+		return cli_check_online(c, c->options[QUICK] != NULL);
 	if (offline_open(path, &o, &err) != ST_OK) {
 		cli_fail(&err);
 		if (err.st == ST_BUSY)
-			fprintf(stderr, "mailroot: stop the server first, or check a backup\n");
+			fprintf(stderr,
+				"mailroot: stop the server first, or check it with --online\n");
 		return CHECK_FAILED;
 	}
-	status = cli_check(c, o, c->options[0] != NULL, false);
+	status = cli_check(c, o, c->options[QUICK] != NULL, false);
 	offline_close(o);
 	return status;
 }

@@ -403,7 +403,8 @@ const struct cli_command cli_commands[] = {
 	  "Check every log file, database, page and message of a stopped home, or of a group or backup at PATH. Ends with 0: "
 	  "clean, 1: damage was found, 2: it could not be checked.",
 	  cmd_check,
-	  { { "quick", NULL, "leave the pages of message bodies out" } } },
+	  { { "quick", NULL, "leave the pages of message bodies out" },
+	    { "online", NULL, "while the server runs: everything as it is now, but the log" } } },
 	{ "ese repair",
 	  "SOURCE",
 	  1,
