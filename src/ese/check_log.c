@@ -127,6 +127,11 @@ static void judge(struct check_log *c, size_t i, const struct log_walk *w)
 			 "database %s holds the log up to %016llx, but the log ends at %016llx",
 			 c->names[i], (unsigned long long)h->applied, (unsigned long long)w->end);
 		tell(c, FOUND_DB_AHEAD, c->names[i], text);
+	} else if (w->first && h->applied < w->first && pos_gen(h->applied) < pos_gen(w->first)) {
+		snprintf(text, sizeof(text),
+			 "database %s holds the log up to %016llx, but the log begins at %016llx",
+			 c->names[i], (unsigned long long)h->applied, (unsigned long long)w->first);
+		tell(c, FOUND_DB_BEHIND, c->names[i], text);
 	} else if (!h->clean_pos) {
 		snprintf(text, sizeof(text),
 			 "database %s was not closed in order: the log from %016llx to %016llx is "

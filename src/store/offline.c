@@ -57,8 +57,10 @@ enum st offline_add_open(struct offline *o, const char *name, struct ese_db *db,
 	if (!more((void **)&o->dbs, o->ndbs, sizeof *o->dbs))
 		return fail(err, ST_NOMEM, "out of memory");
 	d = &o->dbs[o->ndbs++];
-	*d = (struct offline_db){ .name = strdup(name), .db = db, .borrowed = true };
-	return d->name ? ST_OK : fail(err, ST_NOMEM, "out of memory");
+	*d = (struct offline_db){
+		.dir = strdup(""), .name = strdup(name), .db = db, .borrowed = true
+	};
+	return d->name && d->dir ? ST_OK : fail(err, ST_NOMEM, "out of memory");
 }
 
 void offline_close(struct offline *o)

@@ -421,7 +421,7 @@ static void a_log_file_is_damaged(void **state)
 		{ "a record", log_flip, "log-damaged not-closed" },
 		{ "a header", log_header, "log-header not-closed" },
 		{ "one is missing", log_gone, "log-missing not-closed" },
-		{ "the first is missing", log_first_gone, "log-missing not-closed" },
+		{ "the first is missing", log_first_gone, "log-missing database-behind" },
 		{ "two are swapped", logs_swapped, "log-foreign not-closed" },
 		{ "one is cut off", log_cut, "log-damaged not-closed" },
 	};
