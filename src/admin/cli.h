@@ -113,6 +113,7 @@ int cmd_alias_list(struct cli *c);
 int cmd_alias_remove(struct cli *c);
 int cmd_check(struct cli *c);
 int cmd_repair(struct cli *c);
+int cmd_upgrade(struct cli *c);
 int cmd_dump_header(struct cli *c);
 int cmd_dump_log(struct cli *c);
 int cmd_dump_checkpoint(struct cli *c);

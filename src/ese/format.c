@@ -8,6 +8,11 @@ void format_take_old(bool yes)
 	take_old = yes;
 }
 
+bool format_takes_old(void)
+{
+	return take_old;
+}
+
 enum st format_check(uint32_t found, const char *what, struct err *err)
 {
 	if (found == ESE_FORMAT || (take_old && found == ESE_FORMAT_OLD))

@@ -14,5 +14,6 @@
 enum st format_check(uint32_t found, const char *what, struct err *err);
 /* For the whole process, before a group is opened: the upgrade's own. */
 void format_take_old(bool yes);
+bool format_takes_old(void);
 
 #endif

@@ -363,6 +363,9 @@ static enum st find_log(struct ese *g, struct checkpoint *cp, struct err *err)
 		return fail(err, ST_CORRUPT, "%s: checkpoint and log belong to different groups",
 			    g->dir);
 	g->checkpoint_number = cp->number;
+	/* The first slot of ours is the second place, which those of format 1 do not reach. */
+	if (cp->format == ESE_FORMAT_OLD)
+		g->checkpoint_number += cp->number % 2;
 	g->checkpoint_pos = cp->position;
 	g->facts = cp->facts;
 	g->circular = g->facts.flags & CHECKPOINT_CIRCULAR;
@@ -439,6 +442,18 @@ static enum st let_in(struct ese *g, struct err *err)
 	return st;
 }
 
+/* An upgrade takes all of its databases or none: nothing of ours has been written yet. */
+static enum st all_came(struct ese *g, struct err *err)
+{
+	for (struct ese_db *db = g->dbs; format_takes_old() && db; db = db->next)
+		if (db->state == ESE_FAILED && !db->live && !db->removed)
+			return fail(err, ST_CORRUPT,
+				    "database %s can't be upgraded: %.120s; mend or remove it with "
+				    "the version of mailroot that wrote it",
+				    db->name, db->last.reason);
+	return ST_OK;
+}
+
 /* Everything between the lock and the first new work (docs/crash-states.md, "The states at opening"). */
 static enum st bring_up(struct ese *g, struct checkpoint *cp, struct err *err)
 {
@@ -449,6 +464,8 @@ static enum st bring_up(struct ese *g, struct checkpoint *cp, struct err *err)
 		st = find_databases(g, cp, err);
 	if (st == ST_OK && !g->fresh)
 		st = recover(g, cp, &end, err);
+	if (st == ST_OK)
+		st = all_came(g, err);
 	if (st == ST_OK)
 		st = look_at_space(g, (uint64_t)clock_mono(), err);
 	if (st == ST_OK)

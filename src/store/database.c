@@ -1,6 +1,7 @@
 #include "store/database.h"
 
 #include "store/rows.h"
+#include "store/upgrade.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -366,7 +367,11 @@ static enum st open_first(struct store *s, struct err *err)
 	dir = database_find(s, g, SPAN(DIRECTORY_NAME));
 	s->dir = dir->ese;
 	st = is_new_home(s, &is_new, err); /* ST_GONE with the reason when it is not up */
-	return st == ST_OK && is_new ? open_or_make(g, DEFAULT_NAME, err) : st;
+	if (st == ST_OK && is_new)
+		st = open_or_make(g, DEFAULT_NAME, err);
+	if (st == ST_OK && is_new)
+		st = upgrade_finished(database_find(s, g, SPAN(DEFAULT_NAME))->ese, err);
+	return st;
 }
 
 static int is_group(const struct dirent *e)

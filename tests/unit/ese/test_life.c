@@ -1,6 +1,7 @@
 /* test_life.c - databases that come and go while their group runs, and those that can't come up. */
 #include "ese/ese_int.h"
 #include "ese/io.h"
+#include "ese/rows.h"
 #include "rig.h"
 
 #include <errno.h>
@@ -378,6 +379,43 @@ static void a_database_of_another_group_is_not_touched(void **state)
 	rig_remove(&r);
 }
 
+static void a_database_of_a_newer_format_is_refused_in_one_sentence(void **state)
+{
+	struct pdb_conf c = { .cache_bytes = 1 << 20, .buffer_bytes = 1 << 20, .files_max = 16 };
+	struct row_key key = row_key_header();
+	struct pdb_batch *b = pdb_batch_new();
+	char path[256], header[ROW_HEADER_BYTES];
+	struct rig r, two;
+	struct ese_db *db;
+	struct err err = { 0 };
+	struct pdb *rows;
+	struct span v;
+	void *hold;
+
+	(void)state;
+	rig_make(&r);
+	rig_open(&r);
+	two = with(&r, "two");
+	rig_put(&two, "k", "v");
+	rig_close(&r);
+	snprintf(path, sizeof(path), "%s/two.edb", r.dir);
+	must(pdb_open(path, false, &c, &rows, &err), &err);
+	assert_int_equal(pdb_get(rows, row_key_span(&key), &v, &hold, NULL), ST_OK);
+	memcpy(header, v.at, sizeof(header));
+	pdb_release(hold);
+	le32_put(header + 4, 3);
+	pdb_put(b, row_key_span(&key), span_of(header, sizeof(header)));
+	must(pdb_write(rows, b, &err), &err);
+	must(pdb_flush(rows, &err), &err);
+	pdb_batch_free(b);
+	pdb_close(rows);
+	rig_open(&r);
+	assert_int_equal(ese_db_open(r.g, "two", false, &db, &err), ST_GONE);
+	assert_non_null(strstr(err.text, "two: format 3 is newer than this program's 2"));
+	rig_close(&r);
+	rig_remove(&r);
+}
+
 /* ---- moving ---- */
 
 static void a_database_moves_with_all_that_is_in_it(void **state)
@@ -660,6 +698,7 @@ int main(void)
 		cmocka_unit_test(
 			a_database_that_only_the_log_names_is_listed_unless_it_was_removed),
 		cmocka_unit_test(a_database_of_another_group_is_not_touched),
+		cmocka_unit_test(a_database_of_a_newer_format_is_refused_in_one_sentence),
 		cmocka_unit_test(a_database_moves_with_all_that_is_in_it),
 		cmocka_unit_test(
 			a_database_that_went_and_came_back_is_not_written_over_by_its_old_records),
