@@ -142,27 +142,35 @@ static bool wait_durable(struct ese *g, uint64_t taken)
 	return !broken;
 }
 
+static void drop_list(struct node *n)
+{
+	while (n) {
+		struct node *next = n->next;
+
+		node_free(n);
+		n = next;
+	}
+}
+
 /* What a round leaves: callbacks, references, memory, room. */
 struct finished {
 	uint64_t nodes, bytes, commits;
 };
 
-static void finish_nodes(struct node *n, struct finished *f)
+/* Whoever hears of it goes on while this thread cleans up; nothing of the batch is in use any more when he does. */
+static void finish_nodes(struct node *list, struct finished *f)
 {
-	while (n) {
-		struct node *next = n->next;
-
+	for (struct node *n = list; n; n = n->next) {
 		for (uint32_t i = 0; i < n->nbodies; i++)
 			ese_body_drop(n->bodies[i]);
 		f->nodes++;
 		f->bytes += group_cost(n);
 		f->commits += n->kind == REC_COMMIT;
+		atomic_fetch_sub(&n->db->pending, 1);
 		if (n->done)
 			n->done(n->arg);
-		atomic_fetch_sub(&n->db->pending, 1);
-		node_free(n);
-		n = next;
 	}
+	drop_list(list);
 }
 
 static void account(struct ese *g, const struct finished *f, uint64_t applied)
@@ -180,16 +188,6 @@ static void account(struct ese *g, const struct finished *f, uint64_t applied)
 	pthread_cond_broadcast(&g->settled);
 	pthread_mutex_unlock(&g->lock);
 	group_wake(g);
-}
-
-static void drop_list(struct node *n)
-{
-	while (n) {
-		struct node *next = n->next;
-
-		node_free(n);
-		n = next;
-	}
 }
 
 /* After a failure: those who wait for room, or for a round to end, must come back to hear that there is none. */

@@ -50,8 +50,13 @@ static void set_options(struct pdb *p, bool create, const struct pdb_conf *c)
 	rocksdb_options_set_error_if_exists(o, create);
 	/* It gets rows by the table and flushes when it is told, never in between. */
 	rocksdb_options_set_write_buffer_size(o, 1u << 30);
+	rocksdb_options_set_max_write_buffer_number(o, 2);
 	rocksdb_options_set_max_open_files(o, c->files_max);
 	rocksdb_options_set_max_background_jobs(o, 2);
+	/* Compaction can wait, mail can't. */
+	p->env = rocksdb_create_default_env();
+	rocksdb_env_lower_thread_pool_cpu_priority(p->env);
+	rocksdb_options_set_env(o, p->env);
 	/* Each file spans all mailboxes, so merging some rewrites the whole next level: wait for as much as that holds. */
 	rocksdb_options_set_level0_file_num_compaction_trigger(o, 8);
 	rocksdb_options_set_level0_slowdown_writes_trigger(o, 24);
@@ -86,7 +91,7 @@ static enum st open_once(const char *path, enum how how, const struct pdb_conf *
 	pthread_mutex_init(&p->look, NULL);
 	pthread_cond_init(&p->freeze, NULL);
 	pthread_cond_init(&p->frozen, NULL);
-	/* What is on its way into RocksDB is there three times for a moment. */
+	/* Two tables here, and two of RocksDB's: one that is filled from ours and one that is flushed. */
 	p->limit = c->buffer_bytes / 2 > TABLE_LEAST ? c->buffer_bytes / 2 : TABLE_LEAST;
 	p->path = strdup(path);
 	set_options(p, how == CREATE, c);
@@ -95,6 +100,8 @@ static enum st open_once(const char *path, enum how how, const struct pdb_conf *
 	rocksdb_writeoptions_disable_WAL(p->write, 1);
 	p->flush = rocksdb_flushoptions_create();
 	rocksdb_flushoptions_set_wait(p->flush, 1);
+	p->begin_flush = rocksdb_flushoptions_create();
+	rocksdb_flushoptions_set_wait(p->begin_flush, 0);
 	p->db = how == LOOK ? rocksdb_open_for_read_only(p->options, path, 0, &message)
 			    : rocksdb_open(p->options, path, &message);
 	if (message) {
@@ -137,12 +144,14 @@ void pdb_close(struct pdb *p)
 	flush_stop(p);
 	if (p->db)
 		rocksdb_close(p->db);
+	rocksdb_flushoptions_destroy(p->begin_flush);
 	rocksdb_flushoptions_destroy(p->flush);
 	rocksdb_writeoptions_destroy(p->write);
 	rocksdb_readoptions_destroy(p->read);
 	rocksdb_options_destroy(p->options);
 	rocksdb_block_based_options_destroy(p->table);
 	rocksdb_cache_destroy(p->cache);
+	rocksdb_env_destroy(p->env);
 	pthread_cond_destroy(&p->frozen);
 	pthread_cond_destroy(&p->freeze);
 	pthread_mutex_destroy(&p->look);
@@ -166,6 +175,7 @@ enum st pdb_repair(const char *path, struct err *err)
 	rocksdb_options_destroy(p->options);
 	rocksdb_block_based_options_destroy(p->table);
 	rocksdb_cache_destroy(p->cache);
+	rocksdb_env_destroy(p->env);
 	free(p);
 	return message ? pdb_failed(message, path, err) : ST_OK;
 }

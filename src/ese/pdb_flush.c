@@ -1,9 +1,10 @@
 /* pdb_flush.c - from memory into RocksDB: a frozen table becomes one batch, and that one file.
  *
  * The happy path: a table is full, or pdb_flush wants it; it is frozen and an empty one takes its place; this
- * thread gives its rows to RocksDB in one batch, in order, and has RocksDB flush them into a file.  The applied row is among
- * them with everything it speaks of, so after a crash RocksDB holds the batches up to the end of some table.
- * RocksDB makes the writer wait when compaction is far behind.
+ * thread gives its rows to RocksDB in one batch, in order, and has RocksDB begin to flush them into a file; the next table may
+ * follow meanwhile.  The applied row is among them with everything it speaks of, and a flush takes whole batches, so after a
+ * crash RocksDB holds the batches up to the end of some table.
+ * RocksDB makes the writer wait while it flushes two tables, or when compaction is far behind.
  * Possible failures: no room or a failed write or sync.  The rows stay readable in memory; every later write and flush
  * gets the error, and the group ends. */
 #include "ese/pdb_int.h"
@@ -108,7 +109,7 @@ static enum st write_table(struct pdb *p, const struct memtable *t, struct err *
 	rocksdb_write(p->db, p->write, b, &message);
 	rocksdb_writebatch_destroy(b);
 	if (!message)
-		rocksdb_flush(p->db, p->flush, &message);
+		rocksdb_flush(p->db, p->begin_flush, &message);
 	return message ? pdb_failed(message, "write rows", err) : ST_OK;
 }
 
@@ -148,7 +149,7 @@ static void *flusher(void *arg)
 	return NULL;
 }
 
-/* All tables frozen up to the n-th are in RocksDB. */
+/* All tables frozen up to the n-th are in RocksDB, if only in its memory. */
 static enum st wait_written(struct pdb *p, uint64_t n, struct err *err)
 {
 	while (p->tables_written < n && p->failed.st == ST_OK)
@@ -181,6 +182,7 @@ enum st flush_freeze(struct pdb *p, struct err *err)
 
 enum st pdb_flush(struct pdb *p, struct err *err)
 {
+	char *message = NULL;
 	enum st st;
 
 	pthread_mutex_lock(&p->lock);
@@ -188,7 +190,9 @@ enum st pdb_flush(struct pdb *p, struct err *err)
 	if (st == ST_OK)
 		st = wait_written(p, p->tables_frozen, err);
 	pthread_mutex_unlock(&p->lock);
-	return st;
+	if (st == ST_OK)
+		rocksdb_flush(p->db, p->flush, &message);
+	return message ? pdb_failed(message, "flush rows", err) : st;
 }
 
 enum st flush_start(struct pdb *p, struct err *err)

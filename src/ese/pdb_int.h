@@ -27,9 +27,10 @@ struct pdb {
 	rocksdb_options_t *options;
 	rocksdb_block_based_table_options_t *table;
 	rocksdb_cache_t *cache;
+	rocksdb_env_t *env;
 	rocksdb_readoptions_t *read;
 	rocksdb_writeoptions_t *write;
-	rocksdb_flushoptions_t *flush;
+	rocksdb_flushoptions_t *flush, *begin_flush; /* the first waits for the end */
 	char *path;
 	size_t limit; /* bytes of one table */
 
