@@ -160,7 +160,7 @@ def bodies(server):
     return server.json("store")["engine"]["bodies"]
 
 
-def test_a_restart_keeps_it_and_the_settings_decide(server):
+def test_a_restart_keeps_it_and_the_settings_decide(server, tmp_path):
     with server.imap("alice") as imap:
         for n in range(5):
             append(imap, "INBOX", n)
@@ -190,6 +190,17 @@ def test_a_restart_keeps_it_and_the_settings_decide(server):
         expunge(imap, "INBOX")
     assert [r["kept_until"] for r in deleted(server)] == ["backup"]
     assert server.json("deleted", "expire")["expired"] == {"removed": 0}
+    server.add_user("bob")
+    server.run("user", "remove", f"bob@{DOMAIN}")
+    assert [r["kept_until"] for r in removed(server)] == ["backup"]
+    server.run("ese", "backup", tmp_path / "backup")
+    # What was deleted while or after it was made waits for the next one.
+    with server.imap("alice") as imap:
+        append(imap, "INBOX", 9)
+        expunge(imap, "INBOX")
+    assert server.json("deleted", "expire")["expired"] == {"removed": 1}
+    assert [r["subject"] for r in deleted(server)] == ["note 9"]
+    assert [r["user"] for r in removed(server)] == [f"bob@{DOMAIN}"]
 
 
 # ---- mailboxes of users who were removed ----
