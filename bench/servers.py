@@ -74,18 +74,25 @@ def stop_tree(process):
 class Mailroot(harness.Server):
     """Ours, as `mailroot init` makes it, but for the listed settings."""
     name = "Mailroot"
+    settings = {}
 
     def __init__(self, folder, users):
-        folder = pathlib.Path(folder) / "mailroot"
+        folder = pathlib.Path(folder) / self.name.replace(" ", "-").lower()
         folder.mkdir()
         super().__init__(folder, auth_without_tls=True, connections_per_ip_max=0,
-                         loops=len(os.sched_getaffinity(0)))
+                         loops=len(os.sched_getaffinity(0)), **self.settings)
         for user in users:
             self.add_user(user)
         self.start()
 
     def roots(self):
         return [self.process.pid]
+
+
+class NothingKept(Mailroot):
+    """Ours, but what is deleted is gone at once."""
+    name = "Mailroot keeping nothing"
+    settings = {"deleted_items_days": 0}
 
 
 class Dovecot:

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 
 #define ROW_BYTES_MAX 65536
-#define BATCH_BYTES   (128u * 1024) /* with the largest item on top it fits the smallest log file */
 
 enum st change_begin(struct change *c, struct mailbox *mb, struct err *err)
 {
@@ -93,7 +92,7 @@ void change_warned(struct change *c, int64_t when)
 
 bool change_full(const struct change *c)
 {
-	return ese_batch_bytes(c->batch) >= BATCH_BYTES;
+	return ese_batch_bytes(c->batch) >= c->mb->shard->store->batch_bytes;
 }
 
 /* ---- what happens when it is durable ---- */

@@ -3,7 +3,10 @@
 #include "store/eximap.h"
 #include "store/keep.h"
 
-#define PIECE 500 /* messages of one commit */
+#include <stdlib.h>
+
+#define PIECE     500 /* messages of one commit */
+#define IN_FLIGHT 4   /* commits that are queued before one of them is waited for */
 
 enum st vanish_prepare(struct change *c, struct folder *f, const struct uset *uids, uint64_t *cn,
 		       struct err *err)
@@ -89,34 +92,58 @@ static enum st build_piece(struct change *c, struct folder *f, struct folder_ind
 	return st;
 }
 
-static enum st expunge_piece(struct folder *f, struct folder_index *ix, const struct uset *uids,
-			     uint32_t *uid, struct keeping *keeping, struct uset *gone,
-			     struct err *err)
+/* Queues it; *queued says whether there was anything. */
+static enum st queue_piece(struct change *c, struct folder *f, struct folder_index *ix,
+			   const struct uset *uids, uint32_t *uid, struct keeping *keeping,
+			   struct uset *gone, bool *queued, struct err *err)
 {
 	struct uset piece = { 0 };
-	struct change c;
 	uint64_t cn;
-	enum st st = change_begin(&c, f->mb, err);
+	enum st st = change_begin(c, f->mb, err);
 
+	*queued = false;
 	if (st != ST_OK)
 		return st;
-	st = build_piece(&c, f, ix, uids, uid, keeping, &piece, err);
+	st = build_piece(c, f, ix, uids, uid, keeping, &piece, err);
 	if (st == ST_OK && piece.count)
-		st = vanish_prepare(&c, f, &piece, &cn, err);
+		st = vanish_prepare(c, f, &piece, &cn, err);
 	if (st == ST_OK && uset_or_into(gone, &piece) != ST_OK)
 		st = fail(err, ST_NOMEM, "out of memory");
 	if (st != ST_OK || !piece.count) {
-		change_abandon(&c);
+		change_abandon(c);
 		uset_free(&piece);
 		return st;
 	}
-	st = change_commit(&c, err);
+	st = change_commit(c, err);
+	*queued = st == ST_OK;
 	if (st == ST_OK) {
 		index_vanished_drop(ix, index_vanished_over(ix));
 		index_vanish(ix, cn, &piece);
-		change_wait(&c);
 	}
 	uset_free(&piece);
+	return st;
+}
+
+/* `wait`: until it is durable, and with it what was queued before. */
+static enum st expunge_piece(struct folder *f, struct folder_index *ix, const struct uset *uids,
+			     uint32_t *uid, struct keeping *keeping, bool wait, struct uset *gone,
+			     struct err *err)
+{
+	struct change *c = malloc(sizeof *c);
+	bool queued;
+	enum st st;
+
+	if (!c)
+		return fail(err, ST_NOMEM, "out of memory");
+	st = queue_piece(c, f, ix, uids, uid, keeping, gone, &queued, err);
+	if (queued && !wait) {
+		change_detach(c);
+		fiber_yield();
+		return st;
+	}
+	if (queued)
+		change_wait(c);
+	free(c);
 	return st;
 }
 
@@ -129,12 +156,14 @@ enum st expunge_uids(struct folder *f, struct folder_index *ix, const struct use
 
 	keep = keep && keep_is_on(f->mb->shard->store);
 	keeping_begin(&keeping, f);
-	while (uid && st == ST_OK) {
+	for (unsigned n = 1; uid && st == ST_OK; n++) {
 		if (f->gone)
 			st = fail(err, ST_NOTFOUND, "the folder was deleted");
 		else
-			st = expunge_piece(f, ix, uids, &uid, keep ? &keeping : NULL, gone, err);
+			st = expunge_piece(f, ix, uids, &uid, keep ? &keeping : NULL,
+					   n % IN_FLIGHT == 0, gone, err);
 	}
+	folder_settle(f);
 	keeping_end(&keeping);
 	return st;
 }

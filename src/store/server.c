@@ -29,6 +29,7 @@
 #define FIBERS_MAX_PAIR 256 /* of one (client loop, store loop) pair: passwords may wait in many */
 #define BACKLOG         16
 #define STOP_MS         10000
+#define BATCH_MAX       (1024u * 1024)
 #define NS_PER_DAY      (24 * 60 * 60 * NS_PER_SEC)
 
 struct server {
@@ -326,6 +327,10 @@ static enum st open_all(struct server *s, struct err *err)
 	s->store.quota[QUOTA_WARN] = (uint64_t)config_int(conf, "quota_warn_bytes");
 	s->store.quota[QUOTA_SEND] = (uint64_t)config_int(conf, "quota_send_bytes");
 	s->store.quota[QUOTA_RECEIVE] = (uint64_t)config_int(conf, "quota_receive_bytes");
+	/* With the largest item on top it fits a log file: 128 KiB of the smallest, 1 MiB. */
+	s->store.batch_bytes = (size_t)config_int(conf, "log_segment_bytes") / 8;
+	if (s->store.batch_bytes > BATCH_MAX)
+		s->store.batch_bytes = BATCH_MAX;
 	s->store.message_max = message_max < UINT32_MAX ? message_max : UINT32_MAX;
 	if (st == ST_OK)
 		st = lock_home(s, home, err);

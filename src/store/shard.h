@@ -67,6 +67,7 @@ struct store {
 	struct shard *shards;
 	unsigned nshards;
 	uint64_t message_max;
+	size_t batch_bytes; /* a change that has so much is committed, see change_full() */
 	/* How long deleted messages, and mailboxes of removed users, are kept. */
 	int64_t keep_items_ns, keep_mailboxes_ns;
 	uint64_t quota[3];      /* enum quota: the configured limits, 0: none */
