@@ -16,9 +16,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PAGE     SEG_HEAD
-#define WINDOW   (BK_CHUNK / PAGE)
-#define KEY_BODY 0x03
+#define PAGE       SEG_HEAD
+#define WINDOW     (BK_CHUNK / PAGE)
+#define KEY_BODY   0x03
+/* The disk is kept at work while more is read. */
+#define WRITE_BACK (8u * 1024 * 1024)
 
 enum st bk_open_rows(const char *path, struct pdb **out, struct err *err)
 {
@@ -178,6 +180,7 @@ struct stream {
 	const struct bk_stream *f;
 	int from, to;
 	bool again; /* the file was there: some pages may be right */
+	size_t unsynced;
 };
 
 /* Once, since its pages come one behind the other. */
@@ -275,6 +278,11 @@ static enum st copy_window(void *arg, const struct bk_window *w, struct err *err
 	if (st == ST_OK && c->to >= 0)
 		st = io_write(c->to, c->r->chunk, len, off, c->f->label, err);
 	c->r->p.copied += st == ST_OK ? len : 0;
+	c->unsynced += len;
+	if (c->to >= 0 && c->unsynced >= WRITE_BACK) {
+		io_start_sync(c->to);
+		c->unsynced = 0;
+	}
 	return st == ST_OK ? bk_step(c->r, c->f->label, len, err) : st;
 }
 

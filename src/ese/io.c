@@ -48,6 +48,11 @@ static int real_punch(int fd, off_t off, off_t len)
 	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len);
 }
 
+static int real_start_sync(int fd)
+{
+	return sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
 static const struct io_ops real_ops = {
 	.open = real_open,
 	.pread = pread,
@@ -63,6 +68,7 @@ static const struct io_ops real_ops = {
 	.punch = real_punch,
 	.mkdir = mkdir,
 	.space = real_space,
+	.start_sync = real_start_sync,
 };
 
 static const struct io_ops *ops = &real_ops;
@@ -169,6 +175,12 @@ enum st io_sync(int fd, const char *name, struct err *err)
 	if (ops->sync(fd) < 0)
 		return fail_errno(err, "%s: sync", name);
 	return ST_OK;
+}
+
+void io_start_sync(int fd)
+{
+	if (ops->start_sync)
+		ops->start_sync(fd);
 }
 
 enum st io_sync_dir(const char *path, struct err *err)

@@ -31,6 +31,7 @@ struct io_ops {
 	int (*punch)(int fd, off_t off, off_t len);
 	int (*mkdir)(const char *path, mode_t mode);
 	int (*space)(const char *path, uint64_t *free_bytes);
+	int (*start_sync)(int fd); /* begin to write back; NULL: don't */
 };
 
 const struct io_ops *io_real(void);
@@ -51,6 +52,8 @@ enum st io_writev(int fd, struct iovec *iov, int n, uint64_t off, int rwf, const
 enum st io_write(int fd, const void *at, size_t len, uint64_t off, const char *name,
 		 struct err *err);
 enum st io_sync(int fd, const char *name, struct err *err);
+/* What was written goes to the disk meanwhile: a later io_sync has less to wait for.  Promises nothing. */
+void io_start_sync(int fd);
 enum st io_sync_dir(const char *path, struct err *err);
 enum st io_rename(const char *from, const char *to, struct err *err);
 enum st io_unlink(const char *path, struct err *err); /* a file that is not there is fine */
