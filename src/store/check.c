@@ -83,6 +83,9 @@ static void join_owners(struct check_directory *d)
 			last->has_row |= d->owners[i].has_row;
 			last->purged |= d->owners[i].purged;
 			last->kept |= d->owners[i].kept;
+			last->moving |= d->owners[i].moving;
+			if (d->owners[i].database)
+				last->database = d->owners[i].database;
 		} else {
 			d->owners[n++] = d->owners[i];
 		}
@@ -96,7 +99,8 @@ static enum st directory_row(struct store_check *c, struct check_directory *d, c
 	struct finding f = { .kind = FOUND_DIR_ROW, .database = database };
 	char kind = key.len > 1 ? key.at[1] : 0;
 	struct span name = span_skip(key, 2);
-	bool of_mailbox = kind == DIR_MAILBOX || kind == DIR_PURGE || kind == DIR_REMOVED;
+	bool of_mailbox =
+		kind == DIR_MAILBOX || kind == DIR_PURGE || kind == DIR_REMOVED || kind == DIR_MOVE;
 	struct plist l;
 
 	c->rows++;
@@ -117,10 +121,15 @@ static enum st directory_row(struct store_check *c, struct check_directory *d, c
 				 err);
 	if (of_mailbox)
 		return add_owner(d,
-				 &(struct check_owner){ .mailbox = key_tail_u64(key),
-							.has_row = kind == DIR_MAILBOX,
-							.kept = kind == DIR_REMOVED,
-							.purged = kind == DIR_PURGE },
+				 &(struct check_owner){
+					 .mailbox = key_tail_u64(key),
+					 .has_row = kind == DIR_MAILBOX,
+					 .kept = kind == DIR_REMOVED,
+					 .purged = kind == DIR_PURGE,
+					 .moving = kind == DIR_MOVE,
+					 .database = kind == DIR_MAILBOX
+							     ? plist_u64(&l, PR_DATABASE_ID, 0)
+							     : 0 },
 				 err);
 	return ST_OK;
 }

@@ -35,8 +35,10 @@ enum st store_check(struct store_check *c, struct err *err);
 struct check_owner {
 	uint64_t mailbox;
 	bool has_user, has_row;
-	bool kept;   /* its user was removed, it can come back */
-	bool purged; /* it is being deleted */
+	bool kept;         /* its user was removed, it can come back */
+	bool purged;       /* it is being deleted */
+	bool moving;       /* it is on its way to another database */
+	uint64_t database; /* id of the one where it is said to be; 0: the default one */
 };
 struct check_directory {
 	struct check_owner *owners; /* ascending by mailbox */

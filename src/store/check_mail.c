@@ -407,6 +407,20 @@ static void finish(struct box *b)
 	forget(b);
 }
 
+/* What was left behind by a move or waits to be deleted need not fit to anything. */
+static void judge_database(struct box *b, const struct check_owner *o)
+{
+	struct finding f = about(b, FOUND_MAILBOX_NO_OWNER, NULL);
+	bool elsewhere = o->database && o->database != b->db->head.id;
+
+	b->dying = o->purged || elsewhere;
+	if (elsewhere && !o->moving && !o->purged)
+		check_tell(
+			b->c, &f,
+			"database %s holds rows of the mailbox of %s, which is said to be in another one",
+			b->db->name, b->user);
+}
+
 static enum st begin(struct box *b, uint64_t mailbox, struct err *err)
 {
 	enum st st;
@@ -420,7 +434,7 @@ static enum st begin(struct box *b, uint64_t mailbox, struct err *err)
 	b->dying = false;
 	for (size_t i = 0; i < b->dir->n; i++)
 		if (b->dir->owners[i].mailbox == mailbox)
-			b->dying = b->dir->owners[i].purged;
+			judge_database(b, &b->dir->owners[i]);
 	return ST_OK;
 }
 

@@ -208,6 +208,19 @@ static enum st open_directory(struct all *a, struct err *err)
 	return st;
 }
 
+/* Rows that a move left behind: the mailbox is in the database that the directory says. */
+static bool is_elsewhere(struct all *a, const struct part *here, uint64_t mailbox)
+{
+	uint64_t place = repair_dir_place(&a->dir, mailbox), other = mailbox - 1;
+
+	for (size_t i = 0; i < a->nparts; i++)
+		if (&a->parts[i] != here && ese_db_id(a->parts[i].to) == place)
+			return offline_mailbox_next(salvage_db(a->parts[i].from), &other, NULL) ==
+				       ST_OK &&
+			       other == mailbox;
+	return false;
+}
+
 static enum st write_mailboxes(struct all *a, struct part *p, struct err *err)
 {
 	uint64_t mailbox = 0;
@@ -215,7 +228,8 @@ static enum st write_mailboxes(struct all *a, struct part *p, struct err *err)
 
 	while ((st = offline_mailbox_next(salvage_db(p->from), &mailbox, err)) == ST_OK ||
 	       st == ST_CORRUPT) {
-		if (st == ST_CORRUPT || repair_dir_is_gone(&a->dir, mailbox))
+		if (st == ST_CORRUPT || repair_dir_is_gone(&a->dir, mailbox) ||
+		    is_elsewhere(a, p, mailbox))
 			continue;
 		if (!repair_dir_mailbox(&a->dir, mailbox, ese_db_id(p->to)))
 			return fail(err, ST_NOMEM, "out of memory");

@@ -49,6 +49,13 @@ bool repair_dir_mailbox(struct repair_dir *d, uint64_t mailbox, uint64_t databas
 	return o != NULL;
 }
 
+uint64_t repair_dir_place(struct repair_dir *d, uint64_t mailbox)
+{
+	struct hnode *n = hmap_get(&d->owners, mailbox);
+
+	return n ? HNODE_OF(struct owner, node, n)->database : 0;
+}
+
 bool repair_dir_is_gone(struct repair_dir *d, uint64_t mailbox)
 {
 	struct hnode *n = hmap_get(&d->owners, mailbox);
@@ -130,8 +137,10 @@ enum st repair_dir_rows(struct repair_dir *d, struct ese_db *from, struct out *o
 			continue;
 		}
 		st = learn(d, kind, key, &l, err);
-		/* Where a mailbox is gets known when it is written.  What was being deleted is not written at all. */
-		if (st == ST_OK && kind != DIR_MAILBOX && kind != DIR_PURGE) {
+		/* Where a mailbox is gets known when it is written.  What was being deleted is not written at all, and
+		 * what was on its way stays where it is. */
+		if (st == ST_OK && kind != DIR_MAILBOX && kind != DIR_PURGE && kind != DIR_MOVE &&
+		    kind != DIR_SHIFT) {
 			out_put_bytes(out, key, span_of(l.at, l.len));
 			st = out_turn(out, false, err);
 		}

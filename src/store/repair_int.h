@@ -89,6 +89,8 @@ enum st repair_dir_rows(struct repair_dir *d, struct ese_db *from, struct out *o
 			struct err *err);
 /* A mailbox has rows, in this new database.  false: out of memory. */
 bool repair_dir_mailbox(struct repair_dir *d, uint64_t mailbox, uint64_t database);
+/* Where it is said to be, or was written; 0: nobody said. */
+uint64_t repair_dir_place(struct repair_dir *d, uint64_t mailbox);
 /* Was it being deleted? */
 bool repair_dir_is_gone(struct repair_dir *d, uint64_t mailbox);
 /* Users and places that are missing, and the counters. */

@@ -8,6 +8,7 @@ What must hold for every kind of damage, whatever the seed:
   - no body is served that is not the one that was sent (SHA-256), neither by the damaged home nor by the repaired one;
   - where something is wrong the words say what and where;
   - a repaired home starts, and its check is clean."""
+import fcntl
 import hashlib
 import imaplib
 import json
@@ -22,13 +23,24 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/session"))
 
-from harness import BUILD, DOMAIN, PATIENCE, Server  # noqa: E402
+from harness import BUILD, DOMAIN, PASSWORD, PATIENCE, Server, wait_for  # noqa: E402
 
 USERS = ("alice", "bob", "carol")
 FOLDERS = ("INBOX", "Work", "Work/Tax")
 SIZES = (1, 30, 700, 4096, 9000, 40_000, 70_000, 200_000, 600_000, 2_000_000)
 NOTICE = b"X-Mailroot-Repair:"
 PAGE = 4096
+
+
+def is_free(home):
+    """No process has the home's groups open."""
+    for path in home.glob("groups/*/E00.lck"):
+        with open(path) as f:
+            try:
+                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+    return True
 
 
 def message(rng, number, size):
@@ -47,9 +59,14 @@ class Filled:
         self.truth = {}  # (user, folder, uid) -> SHA-256
         rng = random.Random(seed)
         self.server = Server(self.folder, log_segment_bytes=1 << 20, checkpoint_bytes=64 << 20)
-        for user in USERS:
+        for user in USERS[:2]:
             self.server.add_user(user)
         self.server.start()
+        # A second group, which no damage is done to.
+        self.server.run("group", "create", "far")
+        self.server.run("database", "create", "far/sales")
+        self.server.run("user", "add", f"{USERS[2]}@{DOMAIN}", "--password-stdin", "--database", "far/sales",
+                        stdin=PASSWORD + "\n")
         for n in range(rounds):
             self.fill(rng, n)
         if not dirty:
@@ -58,6 +75,7 @@ class Filled:
         self.change(rng)
         if dirty:
             self.server.kill()
+            wait_for(lambda: is_free(self.server.home), "the killed store is gone")
         else:
             self.server.stop()
         self.bytes = sum(size for _, size in self.truth.values())
@@ -396,6 +414,7 @@ def look(filled, server, tls, said):
         log = server.log()
         assert "signal=" not in log or "signal=0" in log, log[-4000:]
         server.kill()
+        wait_for(lambda: is_free(server.home), "the killed server is gone")
     else:
         said.append(words)
     assert "Sanitizer" not in server.log(), server.log()[-8000:]
