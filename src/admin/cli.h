@@ -127,6 +127,11 @@ int cmd_deleted_expire(struct cli *c);
 int cmd_mailbox_removed(struct cli *c);
 int cmd_mailbox_reconnect(struct cli *c);
 int cmd_mailbox_purge(struct cli *c);
+int cmd_group_circular(struct cli *c);
+int cmd_ese_compact(struct cli *c);
+int cmd_ese_scrub_start(struct cli *c);
+int cmd_ese_scrub_status(struct cli *c);
+int cmd_ese_scrub_stop(struct cli *c);
 int cmd_user_quota(struct cli *c);
 int cmd_quota_list(struct cli *c);
 

@@ -108,6 +108,10 @@ const struct setting settings[] = {
 	INT("disk_warn_percent", 3, 0, 100, "percent",
 	    "The same as a part of the disk; the larger of the two counts, but no more than half of the disk. Both 0: no warning."),
 	INT("cache_bytes", 64 * MIB, MIB, 1024 * GIB, "bytes", "Memory for blocks of the property database."),
+	INT("scrub_mb_per_s", 4, 0, 100000, "MB/s",
+	    "Pace at which stored messages are read again in the background and compared with their checksums. 0: never."),
+	INT("scrub_interval_days", 7, 0, 3650, "days",
+	    "From the end of one such pass over a database to the beginning of the next. 0: only by 'mailroot ese scrub start'."),
 
 	GROUP("How much a mailbox may hold"),
 	INT("quota_warn_bytes", 0, 0, 1024 * 1024 * GIB, "bytes",

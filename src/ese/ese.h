@@ -199,6 +199,9 @@ bool ese_body_verified(struct ese_db *db, const struct ese_scatter *s);
 /* Read all of it and compare; afterwards it counts as verified.  ST_CORRUPT: it is damaged, and ese_body_find says so from
  * now on.  Waits for the disk: not on a loop thread. */
 enum st ese_body_verify(struct ese_db *db, uint64_t body_id, struct err *err);
+/* The same for a small body whose pages are in memory, without waiting for the disk.  ST_BUSY (no text): it is not small, or
+ * they are not. */
+enum st ese_body_verify_cached(struct ese_db *db, uint64_t body_id, struct err *err);
 /* Read and verify [offset, offset+len) of a committed body; needs no pin.  ST_CORRUPT names the body and page. */
 enum st ese_body_read(struct ese_db *db, uint64_t body_id, uint64_t offset, void *out, size_t len,
 		      struct err *err);

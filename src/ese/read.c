@@ -397,6 +397,43 @@ static enum st verify_one(struct ese_db *db, uint64_t id, const struct row_body 
 	return st;
 }
 
+static bool all_cached(struct ese_db *db, const struct row_body *row, char *pages)
+{
+	uint32_t at = 0;
+
+	for (uint32_t i = 0; i < row->nruns; at += run_pages(row->runs, i++)) {
+		uint64_t len = (uint64_t)run_pages(row->runs, i) * ESE_PAGE;
+
+		if (len > row->len - (uint64_t)at * ESE_PAGE)
+			len = row->len - (uint64_t)at * ESE_PAGE;
+		if (!io_cached(db->read_fd, pages + (size_t)at * ESE_PAGE, (size_t)len,
+			       (uint64_t)run_page(row->runs, i) * ESE_PAGE))
+			return false;
+	}
+	return true;
+}
+
+/* What is not in memory is left to who may wait. */
+static enum st verify_cached(struct ese_db *db, uint64_t id, const struct row_body *row, void *arg,
+			     struct err *err)
+{
+	char *pages = row->npages <= READ_PAGES ? malloc((size_t)row->npages * ESE_PAGE + 1) : NULL;
+	enum st st = ST_BUSY;
+
+	(void)arg;
+	if (pages && all_cached(db, row, pages))
+		st = verify(db, id, row, 0, row->npages, pages, err);
+	free(pages);
+	if (st == ST_OK)
+		mark_verified(db, row);
+	return st;
+}
+
+enum st ese_body_verify_cached(struct ese_db *db, uint64_t id, struct err *err)
+{
+	return with_row(db, id, verify_cached, NULL, err);
+}
+
 enum st ese_body_verify(struct ese_db *db, uint64_t id, struct err *err)
 {
 	return with_row(db, id, verify_one, NULL, err);

@@ -29,6 +29,12 @@ static void broken(const struct err *why)
 }
 
 /* A person who waits is told; a start that takes a moment is not worth a line. */
+static void found(const struct finding *f)
+{
+	log_event(LOG_ERROR, "stored bytes are damaged", LC("kind", finding_rows[f->kind].name),
+		  LU("body", f->body), LC("what", f->text));
+}
+
 static void progress(const char *what, uint64_t done, uint64_t total)
 {
 	int64_t now = clock_mono();
@@ -88,7 +94,9 @@ static enum st locked(struct err *err)
 
 static enum st prepare(struct err *err)
 {
-	struct server_options o = { .locked = locked, .broken = broken, .progress = progress };
+	struct server_options o = {
+		.locked = locked, .broken = broken, .found = found, .progress = progress
+	};
 	enum st st = config_read(m.options.home, &m.config, err);
 
 	if (st == ST_OK)

@@ -1,5 +1,7 @@
 #include "store/item.h"
 
+#include "loop/loop.h"
+
 #include <assert.h>
 #include <stdlib.h>
 
@@ -91,33 +93,40 @@ enum st items_get(struct items *i, uint32_t uid, uint32_t last, struct plist *ou
 _Static_assert(SCATTER_PAGE == ESE_PAGE, "wire and engine mean the same pages");
 _Static_assert(sizeof(struct scatter_run) == sizeof(struct ese_scatter_run), "and runs");
 
-struct verify {
+struct verifying {
 	struct ese_db *db;
 	uint64_t body;
 	enum st st;
-	struct err *err;
+	struct err err;
 };
 
 static void verify_run(void *arg)
 {
-	struct verify *v = arg;
+	struct verifying *v = arg;
 
-	v->st = ese_body_verify(v->db, v->body, v->err);
+	v->st = ese_body_verify(v->db, v->body, &v->err);
 }
 
-/* Whoever sends what the list points to compares nothing: what is wrong must not get so far. */
-static enum st find_right(const struct database *db, uint64_t body, struct ese_scatter *out,
-			  struct err *err)
+/* Its place is given away only after its bytes were compared with their checksums: who sends them does not look. */
+static enum st find_verified(const struct database *db, uint64_t body, struct ese_scatter *out,
+			     struct err *err)
 {
-	struct verify v = { .db = db->ese, .body = body, .err = err };
-	enum st st = ese_body_find(db->ese, body, false, out, err);
+	struct verifying v = { .db = db->ese, .body = body };
+	enum st st;
 
-	if (st != ST_OK || ese_body_verified(db->ese, out))
-		return st;
-	ese_scatter_free(out);
-	work_run(verify_run, &v);
-	/* It may have been moved meanwhile, by a copy that was verified too. */
-	return v.st == ST_OK ? ese_body_find(db->ese, body, false, out, err) : v.st;
+	while ((st = ese_body_find(db->ese, body, false, out, err)) == ST_OK &&
+	       !ese_body_verified(db->ese, out)) {
+		/* It may be moved meanwhile, and is looked for again. */
+		ese_scatter_free(out);
+		st = ese_body_verify_cached(db->ese, body, err);
+		if (st == ST_BUSY) {
+			work_run(verify_run, &v);
+			st = v.st == ST_OK ? ST_OK : fail(err, v.st, "%s", v.err.text);
+		}
+		if (st != ST_OK)
+			break;
+	}
+	return st;
 }
 
 enum st item_put_body(const struct database *db, struct pw *w, const struct plist *item,
@@ -125,7 +134,7 @@ enum st item_put_body(const struct database *db, struct pw *w, const struct plis
 {
 	struct buf bytes = BUF_MAX(EXIPC_BLOCK_MAX);
 	struct ese_scatter sc;
-	enum st st = find_right(db, plist_u64(item, PR_BODY_ID, 0), &sc, err);
+	enum st st = find_verified(db, plist_u64(item, PR_BODY_ID, 0), &sc, err);
 
 	if (st != ST_OK)
 		return st;

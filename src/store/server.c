@@ -5,6 +5,7 @@
 #include "store/call.h"
 #include "store/content.h"
 #include "store/database.h"
+#include "store/found.h"
 #include "store/directory.h"
 #include "store/keep.h"
 #include "store/exbackup.h"
@@ -237,6 +238,15 @@ static void broken(void *arg, const struct err *why)
 	s->options.broken(why);
 }
 
+static void found(void *arg, const struct finding *f)
+{
+	struct server *s = arg;
+
+	found_note(s->store.found, f);
+	if (s->options.found)
+		s->options.found(f);
+}
+
 static void progress(void *arg, const char *what, uint64_t done, uint64_t total)
 {
 	struct server *s = arg;
@@ -264,13 +274,20 @@ static enum st open_engine(struct server *s, struct err *err)
 		.reserve_bytes = reserve ? reserve : 1, /* 0 would be the engine's own choice */
 		.low_bytes = logs_room(conf),
 		.ship_keep_bytes = (uint64_t)config_int(conf, "ship_keep_bytes"),
+		.scrub_bytes_per_s = (uint64_t)config_int(conf, "scrub_mb_per_s") << 20,
+		.scrub_interval_s = (uint32_t)config_int(conf, "scrub_interval_days") * 86400u,
+		.found = found,
 		.cache_bytes = (size_t)config_int(conf, "cache_bytes"),
 		.broken = broken,
 		.progress = progress,
 		.arg = s,
 	};
-	enum st st = databases_open(&s->store, &o, err);
+	enum st st;
 
+	s->store.found = found_new();
+	if (!s->store.found)
+		return fail(err, ST_NOMEM, "out of memory");
+	st = databases_open(&s->store, &o, err);
 	return st == ST_OK ? database_moves_resume(&s->store, err) : st;
 }
 
@@ -402,6 +419,7 @@ void server_close(struct server *s)
 	backup_close(&s->store);
 	shipping_end(&s->store);
 	databases_close(&s->store);
+	found_free(s->store.found);
 	free(s->store.shards);
 	if (s->listen_fd >= 0)
 		close(s->listen_fd);

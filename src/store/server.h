@@ -9,6 +9,7 @@
 #define STORE_SERVER_H
 
 #include "base/config.h"
+#include "base/finding.h"
 #include "loop/loop.h"
 
 struct server;
@@ -24,6 +25,8 @@ struct server_options {
 	/* The home is locked and the socket bound, no database was touched: who started as root gives that up here.  What
 	 * it returns is server_open()'s result unless ST_OK.  May be NULL. */
 	enum st (*locked)(struct err *err);
+	/* Stored bytes were found damaged: any thread, each once.  May be NULL. */
+	void (*found)(const struct finding *f);
 	/* Recovery goes on; may be NULL. */
 	void (*progress)(const char *what, uint64_t done, uint64_t total);
 };

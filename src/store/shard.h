@@ -53,6 +53,7 @@ struct database;
 struct directory; /* directory.h; shard 0 */
 struct sasl;      /* sasl.h; shard 0 */
 struct shipped;   /* exship.c; shard 0 */
+struct found;     /* found.h */
 struct backup;    /* exbackup.c; shard 0 */
 
 struct store {
@@ -75,6 +76,7 @@ struct store {
 	struct directory *directory;
 	struct sasl *sasl;
 	struct shipped *shipped;
+	struct found *found;
 	struct backup *backup; /* the one that is under way */
 	int64_t started;       /* clock_real */
 	_Atomic bool stopping; /* long work ends at its next step */

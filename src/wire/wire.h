@@ -49,6 +49,7 @@ enum wire_want {
 };
 enum wire_store_mode { STORE_REPLACE, STORE_ADD, STORE_REMOVE };
 /* PR_OBJECT_KIND of DS_RESOLVE. */
+enum wire_scrub { WIRE_SCRUB_LOOK, WIRE_SCRUB_START, WIRE_SCRUB_STOP };
 enum wire_object { OBJECT_MAILBOX = 1, OBJECT_ALIAS = 2 };
 
 static inline unsigned wire_loop(const struct exipc_chan *chan, uint64_t mailbox_id)

@@ -1,0 +1,135 @@
+"""Space and damage: bodies move while they are served, the scrubber tells what is broken, circular logging is kept."""
+import hashlib
+import os
+import random
+
+from harness import DOMAIN, Server, wait_for
+
+ALICE = f"alice@{DOMAIN}"
+
+
+def message(number, octets):
+    rng = random.Random(number)
+    head = f"From: bob@example.org\r\nTo: {ALICE}\r\nSubject: number {number}\r\n\r\n"
+    lines = []
+    size = len(head)
+    while size < octets:
+        lines.append("".join(rng.choice("abcdefghijklmnop") for _ in range(70)) + "\r\n")
+        size += len(lines[-1])
+    return (head + "".join(lines)).encode()
+
+
+def make(tmp_path, **settings):
+    s = Server(tmp_path, auth_without_tls=True, **settings)
+    s.add_user("alice")
+    s.start()
+    return s
+
+
+def append(server, numbers, octets):
+    with server.imap("alice") as imap:
+        for n in numbers:
+            assert imap.append("INBOX", None, None, message(n, octets))[0] == "OK"
+
+
+def bodies(server):
+    with server.imap("alice", mailbox="INBOX") as imap:
+        data = imap.fetch("1:*", "(BODY.PEEK[])")[1]
+        return sorted(hashlib.sha256(d[1]).hexdigest() for d in data if isinstance(d, tuple))
+
+
+def stream(server):
+    return os.path.join(server.home, "groups/first/mailbox/default.stm")
+
+
+def scrubber(server, *words):
+    return server.json("ese", "scrub", "status", *words)
+
+
+def test_the_file_gets_shorter_while_it_is_served_and_bodies_stay_the_same(tmp_path):
+    s = make(tmp_path)
+    append(s, range(40), 150_000)
+    with s.imap("alice", mailbox="INBOX") as imap:
+        imap.store("1:30", "+FLAGS", r"(\Deleted)")
+        imap.expunge()
+        kept = [hashlib.sha256(message(n, 150_000)).hexdigest() for n in range(30, 40)]
+        s.run("deleted", "purge", ALICE, "--all", "--yes", check=False)
+        before = os.path.getsize(stream(s))
+        answer = s.json("ese", "compact")["compacted"]
+        if isinstance(answer, list):
+            answer = answer[0]
+        assert answer["bodies_moved"] >= 5
+        assert answer["bodies_damaged"] == 0
+        assert answer["bytes_now"] == os.path.getsize(stream(s)) < before / 2
+        # A session that was there all the time reads them where they are now.
+        data = imap.fetch("1:*", "(BODY.PEEK[])")[1]
+        assert sorted(hashlib.sha256(d[1]).hexdigest() for d in data if isinstance(d, tuple)) == sorted(kept)
+    assert "moved" in s.run("ese", "compact", "--rate", "50", "--punch").stdout
+    s.stop()
+    s.start()
+    assert bodies(s) == sorted(kept)
+    s.stop()
+
+
+def test_damage_is_found_told_and_never_served(tmp_path):
+    s = make(tmp_path, scrub_mb_per_s=1000)
+    append(s, range(5), 100_000)
+    s.run("ese", "scrub", "start")
+    wait_for(lambda: scrubber(s)["scrubber"][0]["last_pass"], "a pass of the scrubber")
+    assert "damage" not in scrubber(s) or not scrubber(s)["damage"]
+    s.stop()
+    whole = open(stream(s), "rb").read()
+    at = whole.find(b"Subject: number 3") + 60_000
+    with open(stream(s), "r+b") as f:
+        f.seek(at)
+        f.write(bytes([whole[at] ^ 1]))
+    s.start()
+    # Nobody has read it yet: what is fetched is right or not there.
+    with s.imap("alice", mailbox="INBOX") as imap:
+        answer, data = imap.uid("FETCH", "1:*", "(BODY.PEEK[])")
+        assert answer == "NO" and b"damaged" in data[-1]
+        assert len([d for d in imap.response("FETCH")[1] or data if isinstance(d, tuple)]) in (0, 4)
+    want = {n: hashlib.sha256(message(n, 100_000)).hexdigest() for n in range(5)}
+    with s.imap("alice", mailbox="INBOX") as imap:
+        for n in range(5):
+            try:
+                data = imap.fetch(str(n + 1), "(BODY.PEEK[])")[1]
+                got = [hashlib.sha256(d[1]).hexdigest() for d in data if isinstance(d, tuple)]
+            except imap.error:
+                got = []
+            assert got == ([] if n == 3 else [want[n]])
+    s.run("ese", "scrub", "start")
+    wait_for(lambda: scrubber(s)["scrubber"][0]["findings"] == 1, "the finding")
+    damage = scrubber(s)["damage"]
+    assert len(damage) == 1 and damage[0]["kind"] == "page-damaged" and damage[0]["body"]
+    assert "damaged" in s.run("ese", "scrub", "status").stdout
+    s.run("ese", "scrub", "stop")
+    assert scrubber(s, "--database", "first/mailbox/default")["scrubber"][0]["state"] == "stopped"
+    s.stop()
+
+
+def test_circular_logging_is_switched_at_once_and_kept(tmp_path):
+    s = make(tmp_path)
+    assert s.run("group", "circular", "first", "perhaps", check=False).returncode == 2
+    assert "no storage group" in s.run("group", "circular", "second", "on", check=False).stderr
+    s.run("group", "circular", "first", "on")
+
+    def log_bytes():
+        return s.json("store")["engine"][0]["log_bytes"]
+
+    before = log_bytes()
+    append(s, range(10), 100_000)
+    assert log_bytes() - before < 500_000
+    s.stop()
+    s.start()
+    before = log_bytes()
+    append(s, range(10, 20), 100_000)
+    assert log_bytes() - before < 500_000
+    s.run("group", "circular", "first", "off")
+    before = log_bytes()
+    append(s, range(20, 25), 100_000)
+    assert log_bytes() - before > 500_000
+    s.stop()
+    s.start()
+    assert bodies(s) == sorted(hashlib.sha256(message(n, 100_000)).hexdigest() for n in range(25))
+    s.stop()
