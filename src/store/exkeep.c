@@ -29,8 +29,9 @@ static bool has_words(const struct call *c, const struct kept *k, uint32_t tag)
 static bool is_wanted(const struct call *c, const struct kept *k)
 {
 	struct span path = plist_span(&c->in, PR_FOLDER_PATH);
+	struct span was = plist_span(&k->row, PR_FOLDER_PATH);
 
-	if (path.at && !span_eq(path, plist_span(&k->row, PR_FOLDER_PATH)))
+	if (path.at && !span_eq(path, was) && !(span_eq(was, SPAN("INBOX")) && span_ieq(path, was)))
 		return false;
 	return k->deleted >= (int64_t)plist_u64(&c->in, PR_SINCE, 0) &&
 	       has_words(c, k, PR_SUBJECT) && has_words(c, k, PR_DISPLAY_FROM);

@@ -275,6 +275,8 @@ enum st kept_remove_before(struct mailbox *mb, int64_t before, uint64_t *removed
 {
 	enum st st = ST_OK;
 
+	if (before <= 0)
+		return ST_OK;
 	fiber_lock(&mb->keeping);
 	while (st == ST_OK)
 		st = mb->shard->store->stopping ? fail(err, ST_GONE, "the store is stopping")

@@ -70,12 +70,13 @@ static enum st next_target(struct restore *r, struct folder **out, struct err *e
 	r->next--;
 	*out = target_of(r, &k);
 	path = r->to.len ? r->to : plist_span(&k.row, PR_FOLDER_PATH);
-	while (st == ST_OK && !*out) {
+	if (!*out)
 		st = tree_create(r->mb, path, SPAN_NONE, out, err);
-		if (st == ST_EXISTS) { /* somebody else made it meanwhile */
-			st = ST_OK;
-			*out = folder_by_path(r->mb, path, true);
-		}
+	if (st == ST_EXISTS) { /* somebody else made it meanwhile */
+		*out = folder_by_path(r->mb, path, true);
+		st = *out ? ST_OK
+			  : fail(err, ST_BUSY, "the folder '" SPAN_FMT "' comes and goes",
+				 SPAN_ARG(path));
 	}
 	if (st == ST_OK)
 		folder_hold(*out);
@@ -196,6 +197,8 @@ enum st kept_restore(struct mailbox *mb, const struct kept_keys *keys, struct sp
 
 	if (!r)
 		return fail(err, ST_NOMEM, "out of memory");
+	if (to.len && to.at[to.len - 1] == '/') /* as path_read() takes it */
+		to.len--;
 	*r = (struct restore){ .mb = mb, .keys = keys, .to = to, .told = told, .arg = arg };
 	/* One at a time: what is not yet durable is still found by the next. */
 	fiber_lock(&mb->keeping);

@@ -119,6 +119,26 @@ def test_a_move_is_no_deletion_and_a_renamed_folder_is_found(server):
         assert list(everything(imap, "Two")) == ["note 1"]
 
 
+def test_names_that_are_folders_no_more_and_paths_with_an_end(server):
+    with server.imap("alice") as imap:
+        assert imap.create("Work/Old")[0] == "OK"
+        append(imap, "Work", 1)
+        append(imap, "Drafts", 2)
+        expunge(imap, "Drafts")
+        imap.close()
+        # It has a folder inside, so its name stays; it can't be selected.
+        assert imap.delete("Work")[0] == "OK" and imap.select("Work")[0] == "NO"
+        ids = {r["subject"]: r["id"] for r in deleted(server)}
+        assert server.json("deleted", "restore", ALICE, ids["note 1"])["restored"] == [{"id": ids["note 1"], "folder": "Work", "uid": 2}]
+        assert list(everything(imap, "Work")) == ["note 1"]
+        assert server.json("deleted", "restore", ALICE, ids["note 2"], "--to", "Work/")["restored"][0]["folder"] == "Work"
+        assert len(everything(imap, "Work")) == 2
+        expunge(imap, "Work")
+    for bad in ("a//b", "/a", "x" * 2000):
+        assert server.run("deleted", "restore", ALICE, "--all", "--to", bad, check=False).returncode == 1
+    assert len(deleted(server)) == 2
+
+
 def test_the_list_is_searched(server):
     with server.imap("alice") as imap:
         append(imap, "INBOX", 1, words="Äpfel")
@@ -126,6 +146,7 @@ def test_the_list_is_searched(server):
         expunge(imap, "INBOX")
         expunge(imap, "Drafts")
     assert [r["id"] for r in deleted(server, "--folder", "Drafts")] == [r["id"] for r in deleted(server)][1:]
+    assert len(deleted(server, "--folder", "inbox")) == 1 and deleted(server, "--folder", "drafts") == []
     assert len(deleted(server, "--subject", "äPFEL")) == 1
     assert len(deleted(server, "--from", "zoë")) == 1
     assert len(deleted(server, "--from", "example.org")) == 2
