@@ -78,7 +78,15 @@ int cli_fail(const struct err *err)
 
 int cli_print(struct buf *text)
 {
-	bool whole = fwrite(text->at, 1, text->len, stdout) == text->len && fflush(stdout) == 0;
+	bool whole;
+
+	if (text->failed) {
+		fprintf(stderr,
+			"mailroot: the answer is too long to be printed; ask for less of it\n");
+		buf_free(text);
+		return 1;
+	}
+	whole = fwrite(text->at, 1, text->len, stdout) == text->len && fflush(stdout) == 0;
 
 	if (!whole)
 		fprintf(stderr, "mailroot: cannot write the answer to standard output\n");

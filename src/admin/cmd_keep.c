@@ -102,7 +102,6 @@ static int run(struct errand *e)
 	struct buf text = BUF_MAX(ANSWER_MAX);
 	struct err err;
 	enum st st;
-	int status;
 
 	if (e->row) {
 		report_open(&e->report, &text, e->cli->json);
@@ -117,11 +116,10 @@ static int run(struct errand *e)
 	if (st == ST_OK)
 		return cli_print(&text);
 	if (e->row && e->report.any_row)
-		status = cli_print(&text);
+		(void)cli_print(&text);
 	else
 		buf_free(&text);
-	status = cli_fail(&err);
-	return status;
+	return cli_fail(&err);
 }
 
 /* ---- words ---- */
