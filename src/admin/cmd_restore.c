@@ -22,6 +22,7 @@ struct job {
 	uint64_t nfindings;
 	char dir[4300], one[256], home[4096], to[4300];
 	const char *only[ONLY_MAX];
+	bool queue;  /* it was taken from the dead home */
 	char *words; /* what `only` points into */
 };
 
@@ -111,6 +112,9 @@ static enum st restore(struct job *j, struct err *err)
 		st = home_claim(j->home, &lock, err);
 	if (st == ST_OK)
 		st = restore_clear(j->to, err);
+	/* What the dead server acknowledged stands in its logs or in its queue. */
+	if (st == ST_OK && j->o.logs && !j->o.until)
+		st = home_take_queue(j->home, j->o.logs, &j->queue, err);
 	if (st == ST_OK)
 		st = restore_groups(&j->o, &j->out, err);
 	snprintf(backup, sizeof backup, "%s/%s", j->dir, j->one);
@@ -222,6 +226,7 @@ static int report(struct job *j, int64_t began)
 	report_str(&r, "backup", j->one);
 	report_num(&r, "ms", (uint64_t)((clock_mono() - began) / NS_PER_MS));
 	report_num(&r, "findings", j->nfindings);
+	report_bool(&r, "queue_taken", j->queue);
 	put_groups(j, &r);
 	all = put_databases(j, &r);
 	put_findings(j, &r);

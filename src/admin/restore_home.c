@@ -1,7 +1,9 @@
 /* restore_home.c - a home that gets its groups from a backup; see restore_home.h. */
 #include "admin/restore_home.h"
 
+#include "admin/copytree.h"
 #include "ese/io.h"
+#include "ese/restore.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -132,6 +134,31 @@ static enum st put_extra(const char *home, const char *backup, const struct bk_f
 		return fail_errno(err, "make the folder %s", to);
 	*slash = '/';
 	return access(to, F_OK) == 0 ? ST_OK : copy(from, to, f->mode, err);
+}
+
+enum st home_take_queue(const char *home, const char *dead, bool *taken_out, struct err *err)
+{
+	char from[PATH_ROOM], to[PATH_ROOM], part[PATH_ROOM + 16];
+	enum st st;
+
+	*taken_out = false;
+	snprintf(from, sizeof from, "%s/Mailroot", dead);
+	snprintf(to, sizeof to, "%s/Mailroot", home);
+	snprintf(part, sizeof part, "%s.restoring", to);
+	if (access(from, F_OK) < 0)
+		return ST_OK;
+	if (rmdir(to) < 0 && errno != ENOENT)
+		return fail(err, ST_EXISTS,
+			    "%s is there already: the queue of %s can't be put there (nothing was "
+			    "changed)",
+			    to, dead);
+	st = restore_clear(part, err);
+	if (st == ST_OK)
+		st = copy_tree(from, part, NULL, err);
+	if (st == ST_OK)
+		st = io_rename(part, to, err);
+	*taken_out = st == ST_OK;
+	return st;
 }
 
 /* The folders that init makes besides. */

@@ -75,6 +75,19 @@ enum st bk_hash_file(const char *path, struct hash *h, char *chunk, uint64_t mos
 	return st;
 }
 
+/* What a killed run wrote may not be durable yet. */
+static bool make_durable(const char *path)
+{
+	bool done;
+	int fd;
+
+	if (io_open(path, O_RDWR, &fd, NULL) != ST_OK)
+		return false;
+	done = io_sync(fd, path, NULL) == ST_OK;
+	close(fd);
+	return done;
+}
+
 /* The same bytes already? */
 static bool is_there(struct bk_run *r, const char *from, const char *to, uint64_t size,
 		     unsigned char hash_out[HASH_BYTES])
@@ -90,7 +103,7 @@ static bool is_there(struct bk_run *r, const char *from, const char *to, uint64_
 	       n == size &&
 	       bk_hash_file(to, r->hash, r->chunk, UINT64_MAX, NULL, NULL, other, &n, NULL) ==
 		       ST_OK &&
-	       memcmp(other, hash_out, HASH_BYTES) == 0;
+	       memcmp(other, hash_out, HASH_BYTES) == 0 && make_durable(to);
 }
 
 static enum st copy_bytes(struct bk_run *r, int from, int to, const char *name, uint64_t *size_out,
@@ -148,6 +161,22 @@ enum st bk_copy_file(struct bk_run *r, const char *from, const char *to, uint32_
 	hash_end(r->hash, hash_out);
 	close(in);
 	return st;
+}
+
+enum st bk_sync_parent(const char *path, struct err *err)
+{
+	char parent[SEG_PATH_MAX];
+	size_t len;
+	char *slash;
+
+	snprintf(parent, sizeof(parent), "%s", path);
+	for (len = strlen(parent); len > 1 && parent[len - 1] == '/'; len--)
+		parent[len - 1] = '\0';
+	slash = strrchr(parent, '/');
+	if (!slash)
+		return io_sync_dir(".", err);
+	slash[slash == parent] = '\0';
+	return io_sync_dir(parent, err);
 }
 
 enum st bk_make_folders(const char *base, const char *path, struct err *err)
@@ -330,6 +359,11 @@ enum st bk_run_extra(struct bk_run *r, const char *home, const char *path, struc
 	snprintf(from, sizeof(from), "%s/%s", home, path);
 	if (stat(from, &info) < 0)
 		return errno == ENOENT ? ST_OK : fail_errno(err, "%s", from);
+	if (access(from, S_ISDIR(info.st_mode) ? R_OK | X_OK : R_OK) < 0) {
+		snprintf(folder, sizeof(folder),
+			 "%.500s can't be read by this user: it is not copied", path);
+		return bk_note(r, folder, err);
+	}
 	if (S_ISDIR(info.st_mode))
 		return add_folder(r, from, path, err);
 	snprintf(folder, sizeof(folder), "%s", path);
@@ -496,7 +530,11 @@ static enum st sync_folders(struct bk_run *r, struct err *err)
 	snprintf(path, sizeof(path), "%s/groups", r->folder);
 	if (st == ST_OK)
 		st = io_sync_dir(path, err);
-	return st == ST_OK ? io_sync_dir(r->folder, err) : st;
+	if (st == ST_OK)
+		st = io_sync_dir(r->folder, err);
+	if (st == ST_OK)
+		st = io_sync_dir(r->o.dir, err);
+	return st == ST_OK ? bk_sync_parent(r->o.dir, err) : st;
 }
 
 enum st bk_run_end(struct bk_run *r, struct err *err)

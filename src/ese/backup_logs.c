@@ -223,6 +223,28 @@ static uint32_t first_of(struct bk_run *r, const struct bk_source *s)
 	return g ? g->next : s->first_gen;
 }
 
+/* The first file must be the one behind the last of the backup before: a copy of this group that went its own way has the
+ * same signature. */
+static enum st check_first(struct bk_run *r, const struct bk_source *s, uint32_t first,
+			   struct err *err)
+{
+	const struct bk_log *mine = NULL;
+
+	for (size_t i = 0; i < r->m->nlogs; i++)
+		if (r->m->logs[i].group == s->group && r->m->logs[i].gen == first)
+			mine = &r->m->logs[i];
+	for (size_t i = 0; mine && r->prev && i < r->prev->nlogs; i++) {
+		const struct bk_log *l = &r->prev->logs[i];
+
+		if (strcmp(l->group, s->group) == 0 && l->gen == first - 1 &&
+		    l->created != mine->prev_created)
+			return fail(err, ST_BAD,
+				    "group %s: its log is not the one of %s: a full backup is due",
+				    s->group, r->m->after);
+	}
+	return ST_OK;
+}
+
 enum st bk_run_log(struct bk_run *r, const char *group, uint32_t next_gen, struct err *err)
 {
 	struct bk_group *g = NULL;
@@ -240,6 +262,8 @@ enum st bk_run_log(struct bk_run *r, const char *group, uint32_t next_gen, struc
 		count_logs(r, s, first, next_gen);
 		for (uint32_t gen = first; st == ST_OK && gen < next_gen; gen++)
 			st = copy_log(r, s, gen, err);
+		if (st == ST_OK)
+			st = check_first(r, s, first, err);
 		if (st == ST_OK && first < next_gen)
 			st = walk_logs(r, s, first, next_gen, err);
 		g->first = first;

@@ -35,6 +35,8 @@ enum st bk_copy_file(struct bk_run *r, const char *from, const char *to, uint32_
 		     unsigned char hash_out[HASH_BYTES], uint64_t *size_out, struct err *err);
 /* Folders of `path` below `base`, which is there. */
 enum st bk_make_folders(const char *base, const char *path, struct err *err);
+/* The name of `path` becomes durable. */
+enum st bk_sync_parent(const char *path, struct err *err);
 enum st bk_hash_file(const char *path, struct hash *h, char *chunk, uint64_t most,
 		     bool (*step)(void *arg, uint64_t bytes), void *arg,
 		     unsigned char out[HASH_BYTES], uint64_t *size_out, struct err *err);

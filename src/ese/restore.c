@@ -229,6 +229,8 @@ static enum st bring_db(struct restore *r, const struct bk_group *g, const struc
 	snprintf(to, sizeof(to), "%s/%s.stm", folder, d->name);
 	if (st == ST_OK)
 		st = bk_copy_stream(r->run, &f, &pages, &bodies, err);
+	if (st == ST_OK)
+		st = bk_sync_parent(to, err);
 	memcpy(at.signature, g->signature, LOG_SIGNATURE);
 	return st == ST_OK ? stand_at(folder, d->name, &at, err) : st;
 }

@@ -7,7 +7,6 @@ import hashlib
 import json
 import pathlib
 import re
-import shutil
 import smtplib
 import subprocess
 import threading
@@ -109,14 +108,12 @@ def restore(server, backup, to, *options, check=True):
 
 
 @contextlib.contextmanager
-def restored(server, backup, to, *options, status=0, queue=None):
-    """Restore, start, look, stop.  `queue`: a home whose queue, which is files of its own, is taken along."""
+def restored(server, backup, to, *options, status=0):
+    """Restore, start, look, stop."""
     done = restore(server, backup, to, *options, check=False)
     assert done.returncode == status, (done.returncode, done.stderr, done.stdout)
     copy = Restored(to, server.ports)
     copy.report = json.loads(done.stdout)
-    if queue:
-        shutil.copytree(queue / "Mailroot", copy.home / "Mailroot", dirs_exist_ok=True)
     copy.start()
     try:
         yield copy
@@ -171,8 +168,9 @@ def test_everything_acknowledged_is_there_after_a_disaster(tmp_path):
         senders.stop()
     with restored(server, folder, tmp_path / "b") as copy:
         check_all(copy, before)
-    with restored(server, folder, tmp_path / "c", "--logs", server.home, queue=server.home) as copy:
-        # What was acknowledged between the store's end and the host's is in the queue.
+    with restored(server, folder, tmp_path / "c", "--logs", server.home) as copy:
+        # What was acknowledged between the store's end and the host's was in the queue.
+        assert copy.report["restored"]["queue_taken"]
         wait_for(lambda: all(set(senders.acknowledged[user]) <= set(messages(copy, user)) for user in USERS), "the queue is empty")
         check_all(copy, senders.acknowledged)
         # It works on, and is a group of its own.
@@ -342,3 +340,34 @@ def test_logs_are_kept_from_a_backup_on(tmp_path):
     server.stop()
     with restored(server, folder, tmp_path / "b") as copy:
         assert len(messages(copy, "alice")) == 39
+
+
+def test_several_groups_and_a_killed_restore(tmp_path):
+    server = server_with_users(tmp_path / "a").start()
+    folder = tmp_path / "backups"
+    server.run("group", "create", "second")
+    server.run("database", "create", "second/mailbox/big")
+    server.run("user", "add", f"dave@{harness.DOMAIN}", "--password-stdin", "--database", "second/mailbox/big", stdin=harness.PASSWORD + "\n")
+    for n in range(1, 30):
+        for user in ("alice", "dave"):
+            server.send(user, body(n, 60000), "s@example.org")
+    backup(server, folder)
+    server.send("dave", body(30, 100), "s@example.org")
+    backup(server, folder, "--incremental")
+    server.stop()
+    process = subprocess.Popen([str(harness.BUILD / "mailroot"), "--json", "ese", "restore", str(folder), "--to", str(tmp_path / "b"), "--rate", "1"],
+                               stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process.stderr.readline()
+    process.kill()
+    process.wait()
+    process.stderr.close()
+    assert (tmp_path / "b/groups.restoring").exists() and not (tmp_path / "b/groups").exists()
+    with restored(server, folder, tmp_path / "b") as copy:
+        assert not (tmp_path / "b/groups.restoring").exists()
+        assert len(messages(copy, "alice")) == 29 and len(messages(copy, "dave")) == 30
+        assert {g["group"] for g in copy.report["groups"]} == {"first", "second"}
+    # One database of them, with the directory.
+    done = restore(server, folder, tmp_path / "c", "--database", "first/directory,second/mailbox/big")
+    assert {d["database"] for d in json.loads(done.stdout)["databases"]} == {"directory", "mailbox/big"}
+    wrong = restore(server, folder, tmp_path / "d", "--database", "second/mailbox/none", check=False)
+    assert wrong.returncode == 1 and "there is no database" in wrong.stderr
