@@ -109,7 +109,8 @@ unsigned ese_db_list(struct ese *g, struct ese_db **out, unsigned max)
 			out[n] = db;
 		n++;
 	}
-	qsort(out, n < max ? n : max, sizeof(struct ese_db *), by_name);
+	if (n && max)
+		qsort(out, n < max ? n : max, sizeof(struct ese_db *), by_name);
 	return n;
 }
 

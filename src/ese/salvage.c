@@ -286,7 +286,8 @@ enum st salvage_open(const struct salvage_source *src, struct salvage **out, str
 
 void salvage_close(struct salvage *s)
 {
-	static const char *const folders[] = { "rows", "old", "new" };
+	/* RocksDB puts what it makes nothing of into "lost". */
+	static const char *const folders[] = { "rows/lost", "rows", "old", "new" };
 	char path[SEG_PATH_MAX];
 
 	if (!s)

@@ -183,7 +183,16 @@ static enum st take_record(struct filling *k, const struct rec *r, struct err *e
 	return ST_OK;
 }
 
-/* A database whose header is lost is known by its name. */
+/* A database whose header is lost is known by its name: to the checkpoint, or to the log. */
+static void find_number(struct salvage *s, const struct checkpoint *cp)
+{
+	for (uint32_t i = 0; !s->id && i < cp->ndbs; i++)
+		if (strcmp(cp->dbs[i].name, s->src.name) == 0) {
+			s->id = cp->dbs[i].id;
+			s->number = (uint32_t)s->id;
+		}
+}
+
 static void learn_number(struct salvage *s, const struct rec *r, uint32_t format)
 {
 	struct rec_attach a;
@@ -237,8 +246,11 @@ static enum st replay(struct filling *k, struct err *err)
 			      .arg = k };
 	enum st have = checkpoint_read(k->s->src.log, &cp, NULL), st;
 
-	if (have == ST_OK)
+	if (have == ST_OK) {
 		w.signature = cp.signature;
+		w.from = pos_gen(cp.position);
+		find_number(k->s, &cp);
+	}
 	k->batch = pdb_batch_new();
 	if (!k->batch)
 		return fail(err, ST_NOMEM, "salvage %s", k->s->src.name);

@@ -23,7 +23,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/session"))
 
-from harness import BUILD, DOMAIN, PASSWORD, PATIENCE, Server, wait_for  # noqa: E402
+from harness import BUILD, DOMAIN, PASSWORD, PATIENCE, SERVICES, Server, free_ports, wait_for  # noqa: E402
 
 USERS = ("alice", "bob", "carol")
 FOLDERS = ("INBOX", "Work", "Work/Tax")
@@ -369,9 +369,10 @@ class Copy(Server):
         self.home = folder / "h"
         self.process = None
         self.log_path = folder / "log"
-        self.ports = filled.server.ports
         subprocess.run(["cp", "-a", "--sparse=always", "--reflink=auto", str(filled.server.home), str(self.home)],
                        check=True)
+        self.ports = dict(zip(SERVICES, free_ports(len(SERVICES))))
+        self.configure(**{f"port_{name}": port for name, port in self.ports.items()})
 
 
 def run(*words):
