@@ -305,6 +305,50 @@ static void a_reader_sees_whole_batches_while_tables_go_to_files(void **state)
 	box_remove(&b);
 }
 
+static void prepare_one(struct pdb *p, const char *key, const char *value)
+{
+	struct pdb_batch *b = pdb_batch_new();
+	struct err err = { 0 };
+
+	pdb_put(b, span_str(key), span_str(value));
+	ok(pdb_prepare(p, b, &err), &err);
+	pdb_batch_free(b);
+}
+
+static void *flush_beside(void *arg)
+{
+	return pdb_flush(arg, NULL) == ST_OK ? NULL : arg;
+}
+
+static void what_is_prepared_is_not_there_until_it_is_published(void **state)
+{
+	struct err err = { 0 };
+	pthread_t thread;
+	void *result;
+	struct box b;
+
+	(void)state;
+	box_make(&b);
+	write_one(b.p, "a", "before");
+	prepare_one(b.p, "a", "after");
+	expect(b.p, "a", "before");
+	assert_string_equal(listed(b.p, SPAN_NONE, SPAN_NONE), "a=before ");
+	/* A flush takes it whole or not at all, so it waits. */
+	assert_int_equal(pthread_create(&thread, NULL, flush_beside, b.p), 0);
+	ok(pdb_publish(b.p, &err), &err);
+	expect(b.p, "a", "after");
+	pthread_join(thread, &result);
+	assert_null(result);
+	prepare_one(b.p, "b", "never");
+	pdb_abandon(b.p);
+	expect(b.p, "b", NULL);
+	assert_int_equal(pdb_flush(b.p, &err), ST_IO);
+	pdb_close(b.p);
+	ok(pdb_open(b.rows, false, &conf, &b.p, &err), &err);
+	assert_string_equal(listed(b.p, SPAN_NONE, SPAN_NONE), "a=after ");
+	box_remove(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -313,6 +357,7 @@ int main(void)
 		cmocka_unit_test(a_snapshot_is_never_put_over_something),
 		cmocka_unit_test(looking_changes_nothing),
 		cmocka_unit_test(memory_lies_over_files),
+		cmocka_unit_test(what_is_prepared_is_not_there_until_it_is_published),
 		cmocka_unit_test(a_reader_sees_whole_batches_while_tables_go_to_files),
 	};
 
