@@ -101,6 +101,8 @@ const struct setting settings[] = {
 	    "Log that may wait for a checkpoint. More is faster; recovery after a crash reads at most this much."),
 	INT("disk_reserve_bytes", 64 * MIB, 0, 1024 * GIB, "bytes",
 	    "Room that must stay free on the disk: below it new mail is refused for now."),
+	INT("dismount_wait_s", 10, 1, 3600, "s",
+	    "How long a dismount waits for requests to end, and for replies that clients still read; so long waits a mount for those, too."),
 	INT("ship_keep_bytes", GIB, MIB, 1024 * GIB, "bytes",
 	    "Log that is kept for a standby that has not got it yet. One that falls behind further must begin again from a backup."),
 	INT("disk_warn_bytes", GIB, 0, 1024 * GIB, "bytes",

@@ -9,10 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define USES_MS 10000 /* for requests to end */
-#define PINS_MS 3000  /* for replies in clients' hands; then they are told */
-#define TOLD_MS 5000  /* and then */
-
 /* ---- waiting on the pool for the engine ---- */
 
 struct job {
@@ -96,19 +92,25 @@ static void leave_memory(struct shard *sh, void *arg)
 	mailboxes_leave(sh, arg);
 }
 
+static int64_t patience(const struct database *db)
+{
+	return deadline_in_ms(config_int(db->group->store->conf, "dismount_wait_s") * 1000);
+}
+
 /* Until nobody uses it; false: some request does not end. */
 static bool wait_unused(struct database *db)
 {
-	int64_t deadline = deadline_in_ms(USES_MS);
+	int64_t deadline = patience(db);
 
 	while (db->uses && clock_mono() < deadline)
 		fiber_park(deadline);
 	return !db->uses;
 }
 
-static bool wait_unpinned(struct database *db, int ms)
+/* Until no client holds a reply with its bodies. */
+static bool wait_unpinned(struct database *db)
 {
-	int64_t deadline = deadline_in_ms(ms);
+	int64_t deadline = patience(db);
 
 	while (database_pinned(db) && clock_mono() < deadline)
 		fiber_park(deadline);
@@ -134,10 +136,10 @@ static enum st go_down(struct database *db, struct err *err)
 	enum st st = empty(db, err);
 	bool told = false;
 
-	if (st == ST_OK && !wait_unpinned(db, PINS_MS)) {
+	if (st == ST_OK && !wait_unpinned(db)) {
 		withdraw(db);
 		told = true;
-		(void)wait_unpinned(db, TOLD_MS);
+		(void)wait_unpinned(db);
 	}
 	if (st == ST_OK) {
 		database_outlive_pins(db);
@@ -194,7 +196,7 @@ enum st database_mount(struct database *db, struct err *err)
 	if (database_is_up(db))
 		return ST_OK;
 	db->waiter = fiber_self();
-	if (!wait_unpinned(db, USES_MS))
+	if (!wait_unpinned(db))
 		st = fail(err, ST_BUSY,
 			  "replies of before the dismount are still being read; try again later");
 	else
