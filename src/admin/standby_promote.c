@@ -46,7 +46,7 @@ static enum st take_last_logs(struct standby *s, const char *logs, struct err *e
 	return st == ST_OK ? standby_settle(s, NULL, NULL, err) : st;
 }
 
-/* What the source said last of how far it was, from the last follower's words. */
+/* How far the source said that it is, or the log here was, by the last follower's words. */
 static uint64_t said_by_source(const char *home, const char *group)
 {
 	char words[TEXT_MAX];
@@ -54,9 +54,11 @@ static uint64_t said_by_source(const char *home, const char *group)
 
 	while (rest.len > 0) {
 		struct span line = span_split(rest, '\n', &rest);
+		uint64_t said = standby_number(line, "source");
+		uint64_t durable = standby_number(line, "durable");
 
 		if (span_eq(standby_word(line, "name"), span_str(group)))
-			return standby_number(line, "source");
+			return durable > said ? durable : said;
 	}
 	return 0;
 }

@@ -19,6 +19,7 @@ struct log_reader {
 	uint64_t number, time, limit; /* limit 0: none */
 	bool ended;                   /* the last group closed the file */
 	bool unfinished;              /* that may be the end of the log */
+	bool many;                    /* groups between two syncs */
 
 	/* about the next file, once `peeked` */
 	bool peeked, has_next, next_used;
@@ -253,7 +254,7 @@ static enum st end_or_damage(struct log_reader *r, const struct scan *s, struct 
 
 	if (group_head(s, r->off, &torn) == ST_OK && torn.bytes <= s->bytes.len - r->off)
 		later = r->off + torn.bytes;
-	if (r->prev_end || r->next_used || scan_later(s, later))
+	if (r->prev_end || r->next_used || (!r->many && scan_later(s, later)))
 		return damaged(r, err);
 	return ST_EOF;
 }
@@ -296,9 +297,10 @@ enum st log_read_group(struct log_reader *r, struct log_group *out, struct err *
 	}
 }
 
-void log_read_unfinished(struct log_reader *r)
+void log_read_unfinished(struct log_reader *r, bool many)
 {
 	r->unfinished = true;
+	r->many = many;
 }
 
 void log_read_end(const struct log_reader *r, struct log_end *out)

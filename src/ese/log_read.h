@@ -43,8 +43,9 @@ struct log_reader;
 enum st log_read_open(const char *dir, uint32_t from, const unsigned char *signature,
 		      struct log_reader **out, struct err *err);
 void log_read_close(struct log_reader *r);
-/* The log comes from elsewhere: the file behind one that is closed may not be there yet, which is its end then. */
-void log_read_unfinished(struct log_reader *r);
+/* The log comes from elsewhere: the file behind one that is closed may not be there yet, which is its end then.
+ * `many`: several groups may have been written before one sync, so that a torn one with valid ones behind it is the end. */
+void log_read_unfinished(struct log_reader *r, bool many);
 /* The log counts as ended at `pos` (between two groups): nothing from there on is looked at. */
 void log_read_limit(struct log_reader *r, uint64_t pos);
 const unsigned char *log_read_signature(const struct log_reader *r);

@@ -346,7 +346,7 @@ enum st recover(struct ese *g, const struct checkpoint *cp, struct log_end *end_
 	if (st != ST_OK)
 		return advise(st, err);
 	if (g->standby)
-		log_read_unfinished(reader);
+		log_read_unfinished(reader, true);
 	log_read_end(reader, end_out);
 	if (cp->position == 0)
 		need_from(g, end_out->gen);

@@ -456,7 +456,7 @@ static enum st read_logs(struct reading *k, uint32_t first, struct log_end *end,
 	if (st != ST_OK)
 		return st;
 	if (k->r->o->standby)
-		log_read_unfinished(reader);
+		log_read_unfinished(reader, false);
 	while ((st = log_read_group(reader, &group, &why)) == ST_OK)
 		if ((st = take_group(k, &group, &why)) != ST_OK)
 			break;

@@ -96,6 +96,23 @@ static enum st remove_ahead(struct ese_standby *s, uint32_t last, struct err *er
 	return st == ST_OK ? io_sync_dir(s->g->dir, err) : st;
 }
 
+/* Groups are written here several at a time before one sync: a power cut may have kept a later one without an earlier
+ * one.  For any other reader that would be damage, so what stands behind the end is wiped out. */
+static enum st wipe_behind(struct ese_standby *s, struct err *err)
+{
+	struct scan scan;
+	size_t got;
+	enum st st = io_read(s->fd, s->image, s->head.size, 0, &got, "the standby's log", err);
+
+	scan = (struct scan){ span_of(s->image, got), s->head.gen, le32_get(s->head.signature) };
+	if (st != ST_OK || !scan_later(&scan, s->written))
+		return st;
+	memset(s->image + s->written, 0, s->head.size - s->written);
+	st = io_write(s->fd, s->image + s->written, s->head.size - s->written, s->written,
+		      "the standby's log", err);
+	return st == ST_OK ? io_sync(s->fd, "the standby's log", err) : st;
+}
+
 /* Go on where the log that is there ends. */
 static enum st stand(struct ese_standby *s, const struct log_end *end, struct err *err)
 {
@@ -106,6 +123,8 @@ static enum st stand(struct ese_standby *s, const struct log_end *end, struct er
 		st = remove_ahead(s, end->gen, err);
 	if (st == ST_OK)
 		st = use_file(s, &h, end->off, err);
+	if (st == ST_OK)
+		st = wipe_behind(s, err);
 	if (st != ST_OK)
 		return st;
 	s->ended = end->ended;
