@@ -1,5 +1,6 @@
 """mailroot ese check and ese repair by hand: what they say, to whom, with which exit status."""
 import json
+import threading
 
 from harness import DOMAIN
 
@@ -96,3 +97,36 @@ def test_a_notice_takes_the_place_of_what_is_lost(make_server, tmp_path):
         assert "What is lost:" in text and "octets 0 to" in text.replace("octets 4096 to", "octets 0 to")
         assert '"application" "octet-stream"' in text.lower()
     server.stop()
+
+
+def test_mail_that_comes_and_goes_is_no_damage(make_server):
+    """Deliveries, flags and expunges go on while it is checked."""
+    server = make_server(users=["alice"])
+    stop = threading.Event()
+    failures = []
+
+    def keep_busy():
+        try:
+            n = 0
+            with server.imap("alice") as imap:
+                while not stop.is_set():
+                    server.send("alice", TEXT.format(n, n, "line " * (n % 50) * 100))
+                    imap.select("INBOX")
+                    imap.store("1:*", "+FLAGS", r"\Seen")
+                    if n % 5 == 4:
+                        imap.store("1:3", "+FLAGS", r"\Deleted")
+                        imap.expunge()
+                    n += 1
+        except Exception as error:
+            failures.append(error)
+
+    busy = threading.Thread(target=keep_busy)
+    busy.start()
+    try:
+        for _ in range(6):
+            done = server.run("--json", "ese", "check", "--online", check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+    finally:
+        stop.set()
+        busy.join()
+    assert not failures, failures
