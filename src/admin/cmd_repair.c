@@ -5,6 +5,7 @@
 #include "store/check.h"
 #include "store/repair.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -101,6 +102,10 @@ static enum st join(char out[PATH_ROOM], const char *home, const char *name, str
 /* Configuration, keys and the queue come along as they are. */
 static enum st make_home(const char *from, const char *to, struct err *err)
 {
+	static const struct {
+		const char *name;
+		mode_t mode;
+	} needed[] = { { "run", 0711 }, { "groups", 0700 }, { "Mailroot", 0711 }, { "log", 0700 } };
 	char path[PATH_ROOM];
 	enum st st = join(path, from, "groups", err);
 
@@ -110,14 +115,11 @@ static enum st make_home(const char *from, const char *to, struct err *err)
 		st = copy_tree(from, to, not_copied, err);
 	else if (mkdir(to, 0711) < 0)
 		st = fail_errno(err, "make the folder %s", to);
-	if (st == ST_OK)
-		st = join(path, to, "run", err);
-	if (st == ST_OK && mkdir(path, 0711) < 0)
-		st = fail_errno(err, "make the folder %s", path);
-	if (st == ST_OK)
-		st = join(path, to, "groups", err);
-	if (st == ST_OK && mkdir(path, 0700) < 0)
-		st = fail_errno(err, "make the folder %s", path);
+	for (size_t i = 0; st == ST_OK && i < sizeof needed / sizeof needed[0]; i++) {
+		st = join(path, to, needed[i].name, err);
+		if (st == ST_OK && mkdir(path, needed[i].mode) < 0 && errno != EEXIST)
+			st = fail_errno(err, "make the folder %s", path);
+	}
 	return st;
 }
 

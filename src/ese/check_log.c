@@ -175,12 +175,15 @@ enum st check_log(struct check_log *c, struct err *err)
 	st = seg_list(c->dir, &list, err);
 	if (st != ST_OK)
 		return st;
-	c->none = have == ST_NOTFOUND && !list.ngens && !is_there(c->dir, "E00.lck");
+	/* A copy, as a backup makes it, was never a group at work. */
+	w.unfinished =
+		have == ST_NOTFOUND && !is_there(c->dir, "E00.chk") && !is_there(c->dir, "E00.lck");
+	c->none = w.unfinished && !list.ngens;
 	seg_list_free(&list);
 	st = make_pending(c, err);
 	if (st != ST_OK || c->none)
 		return st;
-	if (have == ST_NOTFOUND)
+	if (have == ST_NOTFOUND && !w.unfinished)
 		tell(c, FOUND_CHECKPOINT, NULL,
 		     is_there(c->dir, "E00.chk") ? "both halves of the checkpoint file are damaged"
 						 : "the checkpoint file is missing");

@@ -197,7 +197,7 @@ static void judge_end(struct walk *k, const struct file *next)
 		tell(k, FOUND_LOG_TORN, pos, text);
 	}
 	if (!right_after && k->left_out != k->cur.head.gen + 1 &&
-	    (k->ended || (next && used(next)))) {
+	    (next ? k->ended || used(next) : k->ended && !k->w->unfinished)) {
 		snprintf(text, sizeof(text), "log file E00%08X.log is missing in %s",
 			 k->cur.head.gen + 1, k->w->dir);
 		lost(k, FOUND_LOG_MISSING, pos_of(k->cur.head.gen + 1, 0), text);

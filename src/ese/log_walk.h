@@ -13,6 +13,7 @@ struct log_walk {
 	const unsigned char *
 		signature; /* files of another one are foreign; NULL: that of the oldest good header counts */
 	uint32_t from; /* generations below are needed by nobody: that they are gone is no damage */
+	bool unfinished; /* a copy: the file behind one that is closed need not be there */
 	/* A group that is whole, in order of position; valid during the call.  Anything but ST_OK ends the walk. */
 	enum st (*group)(void *arg, const struct log_group *g, struct err *err);
 	finding_fn found;

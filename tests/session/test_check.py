@@ -130,3 +130,21 @@ def test_mail_that_comes_and_goes_is_no_damage(make_server):
         stop.set()
         busy.join()
     assert not failures, failures
+
+
+def test_a_backup_is_checked_and_can_be_made_a_home(make_server, tmp_path):
+    server = make_server(users=["alice"])
+    fill(server)
+    server.run("ese", "backup", tmp_path / "backups")
+    server.stop()
+    backup = next(p for p in (tmp_path / "backups").iterdir() if p.is_dir())
+    done = server.run("--json", "ese", "check", backup)
+    assert json.loads(done.stdout)["checked"]["messages"] == 5
+    assert json.loads(done.stdout)["checked"]["damage"] == 0
+    done = server.run("--json", "ese", "repair", backup, "--to", tmp_path / "new")
+    assert json.loads(done.stdout)["repaired"]["per_cent_of_messages"] == "100.00"
+    server.home = tmp_path / "new"
+    server.start()
+    with server.imap("alice", mailbox="Work") as imap:
+        assert len(imap.search(None, "FLAGGED")[1][0].split()) == 5
+    server.stop()
