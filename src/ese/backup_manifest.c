@@ -565,5 +565,11 @@ enum st bk_store(const struct bk *b, const char *folder, struct err *err)
 	buf_free(&text);
 	if (st == ST_OK)
 		st = io_rename(part, path, err);
-	return st == ST_OK ? io_sync_dir(folder, err) : st;
+	if (st != ST_OK)
+		return st;
+	st = io_sync_dir(folder, err);
+	/* Nobody was told that it is done: then it is not to be found either. */
+	if (st != ST_OK)
+		io_unlink(path, NULL);
+	return st;
 }

@@ -134,9 +134,12 @@ static void let_go(struct store *store)
 
 void backup_binding_over(struct shard *sh, uint64_t binding)
 {
-	struct backup *b = sh->store->backup;
+	struct backup *b;
 
-	if (sh->index != 0 || !b || b->binding != binding)
+	if (sh->index != 0)
+		return;
+	b = sh->store->backup;
+	if (!b || b->binding != binding)
 		return;
 	b->over = true;
 	if (!b->busy)
