@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 #include "base/timetext.h"
-#include "store/offline.h"
+#include "store/check.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -261,4 +261,41 @@ enum st backup_name_bodies(struct bk_run *run, const struct bk_source *sources, 
 	}
 	free(ids);
 	return st;
+}
+
+/* ---- do rows fit? ---- */
+
+struct checking {
+	struct bk_run *run;
+	enum st st;
+	struct err *err;
+};
+
+static void checked(void *arg, const struct finding *f)
+{
+	struct checking *c = arg;
+	char text[600];
+
+	/* Two databases are of two moments: what one says of the other may have changed in between. */
+	if (finding_rows[f->kind].severity != FOUND_DAMAGE || f->kind == FOUND_MAILBOX_NO_OWNER ||
+	    f->kind == FOUND_USER_NO_MAILBOX || c->st != ST_OK)
+		return;
+	snprintf(text, sizeof text, "%s: %.500s", finding_rows[f->kind].name, f->text);
+	c->st = bk_run_note(c->run, text, c->err);
+}
+
+enum st backup_check_rows(struct bk_run *run, const struct bk_source *sources, size_t n,
+			  struct err *err)
+{
+	struct checking c = { .run = run, .err = err };
+	struct store_check check = { .quick = true, .no_logs = true, .found = checked, .arg = &c };
+	enum st st = offline_new(&check.o, err);
+
+	if (st != ST_OK)
+		return st;
+	st = add_all(check.o, sources, n, err);
+	if (st == ST_OK)
+		st = store_check(&check, err);
+	offline_close(check.o);
+	return st == ST_OK ? c.st : st;
 }

@@ -32,6 +32,10 @@ uint64_t backup_bytes(const struct bk *m);
 uint64_t backup_bodies(const struct bk *m);
 /* Tables "findings" and "left_out", if there are any (in JSON always). */
 void backup_put_findings(struct report *r, const struct bk *m);
+/* The rows of directory and mailboxes in the snapshots: what does not fit becomes a finding.  (Pages were compared while
+ * they were copied.) */
+enum st backup_check_rows(struct bk_run *run, const struct bk_source *sources, size_t n,
+			  struct err *err);
 /* A finding more for each message whose body is damaged: whose it is, where, what. */
 enum st backup_name_bodies(struct bk_run *run, const struct bk_source *sources, size_t n,
 			   struct err *err);

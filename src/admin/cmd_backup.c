@@ -162,6 +162,8 @@ static void rows_run(void *arg)
 		j->st = bk_run_rows(j->run, &j->err);
 	if (j->st == ST_OK && j->o.full)
 		j->st = backup_name_bodies(j->run, j->sources, j->ngroups, &j->err);
+	if (j->st == ST_OK && j->o.full)
+		j->st = backup_check_rows(j->run, j->sources, j->ngroups, &j->err);
 }
 
 static void logs_run(void *arg)

@@ -36,6 +36,7 @@ struct job {
 	size_t findings;
 	uint32_t stop_after;              /* steps; 0: never */
 	void (*meanwhile)(struct job *j); /* between rows and logs */
+	void (*before)(struct job *j);    /* between the snapshot and the copy of it */
 };
 
 static bool on_step(void *arg, const struct bk_progress *p)
@@ -88,6 +89,8 @@ static enum st backup(struct job *j, bool full, struct err *err)
 	s.circular = info.circular;
 	s.first_gen = info.first_gen;
 	s.ndbs = info.ndbs;
+	if (j->before)
+		j->before(j);
 	for (size_t i = 0; i < info.ndbs; i++)
 		dbs[i] = (struct bk_source_db){ info.dbs[i].name, info.dbs[i].id,
 						info.dbs[i].position, info.dbs[i].stm_bytes,
@@ -252,6 +255,52 @@ static void a_backup_holds_what_was_acknowledged_before_its_end(void **state)
 		put(&r, i);
 	restore_has(&j, &b, 40, "from the backup alone");
 	assert_int_equal(b.found, 0);
+	job_end(&j);
+}
+
+static void take(struct rig *r, int i)
+{
+	struct ese_batch *b;
+	char key[16];
+
+	snprintf(key, sizeof(key), "k%03d", i);
+	assert_int_equal(ese_batch_new(r->db, 7, &b, NULL), ST_OK);
+	ese_unlink(b, strtoull(rig_get(r, key), NULL, 10));
+	ese_delete(b, span_str(key));
+	assert_int_equal(rig_commit(b, NULL), ST_OK);
+}
+
+/* All bodies of the snapshot go, and new ones would like their pages. */
+static void churn(struct job *j)
+{
+	for (int i = 1; i <= 30; i++)
+		take(j->r, i);
+	rig_settle(j->r);
+	for (int i = 1; i <= 30; i++)
+		rig_body(j->r, (size_t)(31 - i) * 700, (unsigned)(1000 + i));
+	rig_settle(j->r);
+}
+
+static void pages_of_the_snapshot_stay_until_they_are_copied(void **state)
+{
+	struct bk_look look = { .found = NULL };
+	struct err err = { 0 };
+	struct ese_stats s;
+	struct rig r;
+	struct job j;
+
+	(void)state;
+	job_make(&j, &r);
+	rig_open(&r);
+	for (int i = 1; i <= 30; i++)
+		put(&r, i);
+	rig_settle(&r);
+	j.before = churn;
+	backup_ok(&j, true);
+	assert_int_equal(j.findings, 0);
+	assert_int_equal(bk_verify(j.folder, &look, &err), ST_OK);
+	ese_stats(r.g, &s);
+	assert_int_equal(s.pins, 0);
 	job_end(&j);
 }
 
@@ -656,6 +705,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_backup_holds_what_was_acknowledged_before_its_end),
+		cmocka_unit_test(pages_of_the_snapshot_stay_until_they_are_copied),
 		cmocka_unit_test(logs_of_the_dead_roll_it_to_the_last_commit),
 		cmocka_unit_test(incremental_ones_carry_on),
 		cmocka_unit_test(a_time_cuts_between_two_commits),
