@@ -111,7 +111,7 @@ static enum st read_header(struct ese_db *db, struct row_header *h, struct err *
 		return fail(
 			err, ST_CORRUPT,
 			"database %s belongs to another group's log; put it back there, or move "
-			"it with `mailroot ese move`",
+			"it with `mailroot database move`",
 			db->name);
 	db->id = h->id;
 	db->created = h->created;

@@ -105,7 +105,7 @@ enum st ese_db_open(struct ese *g, const char *name, bool create, struct ese_db 
 enum st ese_db_dismount(struct ese_db *db, struct err *err);
 /* Open it.  A clean one at once; a failed one, whose files were mended or put back, replays from its
  * position.  One that was moved here is taken in.  ST_OK (also when it was up); anything else: it is
- * failed for the reason given (one that was down and whose files are whole stays down). */
+ * failed for the reason given, but one that is on its way between two groups stays down. */
 enum st ese_db_mount(struct ese_db *db, struct err *err);
 /* Delete it for good, whatever its state; as ese_db_dismount first when it is up.  The pointer stays valid,
  * all calls give ST_GONE, and the name may be used for a new one. */

@@ -206,7 +206,15 @@ static enum st mount(struct ese_db *db, struct err *err)
 			*err = why;
 		return st;
 	}
-	db->holds = !db->given && (db->holds || (db->until && db->safe < db->until));
+	if (db->given) {
+		/* Its parts may be on two sides of a move, which goes on from here. */
+		db_close_files(db);
+		set_state(db, ESE_DOWN, why.text);
+		if (err)
+			*err = why;
+		return st;
+	}
+	db->holds = db->holds || (db->until && db->safe < db->until);
 	db_fail(db, &why);
 	if (err)
 		*err = why;

@@ -629,9 +629,6 @@ static void look(struct rig *a, struct rig *b, enum step got, long n)
 		/* Its .stm is there already: the move goes on. */
 		if (in_b || !strstr(err.text, "missing") || ese_db_mount(r.db, NULL) == ST_OK)
 			fail_msg("at %ld: %s", n, err.text);
-		rig_close(a);
-		rig_open(a);
-		ese_db_open(a->g, "two", false, &db, NULL);
 		if (ese_db_move(db, b->g, "two", &r.db, &err) != ST_OK)
 			fail_msg("at %ld: the move does not go on: %s", n, err.text);
 		r.g = b->g;
