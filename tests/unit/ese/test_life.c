@@ -521,7 +521,7 @@ static void a_database_that_went_and_came_back_is_not_written_over_by_its_old_re
 
 static struct {
 	_Atomic long n;
-	long at;
+	_Atomic long at;
 } fault;
 
 static bool failing(void)
