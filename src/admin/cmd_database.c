@@ -132,6 +132,7 @@ static void group_row(struct report *r, const struct plist *l)
 	report_row(r);
 	report_span(r, "group", plist_span(l, PR_GROUP));
 	report_span(r, "state", plist_span(l, PR_STATE));
+	report_bool(r, "circular", plist_bool(l, PR_LOG_CIRCULAR, false));
 	report_str(r, "last_backup", backup);
 	report_num(r, "logs_kept_bytes", plist_u64(l, PR_LOG_BYTES, 0));
 	report_span(r, "reason", plist_span(l, PR_REASON));

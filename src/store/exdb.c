@@ -225,8 +225,9 @@ static enum st put_group(struct wire_rows_out *rows, const struct group *g)
 
 	if (g->ese)
 		ese_logs(g->ese, &logs);
-	wire_row_begin(rows, &w, 5);
+	wire_row_begin(rows, &w, 6);
 	pw_u64(&w, PR_LOG_BYTES, logs.bytes);
+	pw_bool(&w, PR_LOG_CIRCULAR, g->ese && ese_circular(g->ese));
 	pw_u64(&w, PR_LOG_TIME, logs.backup_time);
 	pw_str(&w, PR_GROUP, g->name);
 	pw_str(&w, PR_STATE, g->ese ? "up" : "failed");

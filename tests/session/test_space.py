@@ -119,6 +119,8 @@ def test_circular_logging_is_switched_at_once_and_kept(tmp_path):
     assert "no storage group" in s.run("group", "circular", "second", "on", check=False).stderr
     s.run("group", "circular", "first", "on")
 
+    assert s.json("group", "list")["groups"][0]["circular"] is True
+
     def log_bytes():
         return s.json("store")["engine"]["log_bytes"]
 
@@ -131,6 +133,7 @@ def test_circular_logging_is_switched_at_once_and_kept(tmp_path):
     append(s, range(10, 20), 100_000)
     assert log_bytes() - before < 500_000
     s.run("group", "circular", "first", "off")
+    assert s.json("group", "list")["groups"][0]["circular"] is False
     before = log_bytes()
     append(s, range(20, 25), 100_000)
     assert log_bytes() - before > 500_000
