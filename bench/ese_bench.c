@@ -1,7 +1,7 @@
 /* ese_bench.c - durable transactions, and what they cost; bench/run engine makes tables of it.
  *
  *	ese_bench --way engine|loop|sqlite|lmdb [--deliverers N] [--body BYTES] [--seconds S] [--threads N]
- *	          [--dir DIR] [--sync 0|1|2]
+ *	          [--dir DIR] [--sync 0|1|2] [--direct BYTES (circular logging: larger bodies go beside the log)]
  *	ese_bench --recover N [--body BYTES] ...
  *	ese_bench --fill N [--body BYTES] ...
  *
@@ -355,6 +355,8 @@ static bool take_words(int argc, char **argv, struct setup *s, struct words *w)
 			s->dir = value;
 		else if (strcmp(name, "--body") == 0)
 			s->body = strtoull(value, NULL, 10);
+		else if (strcmp(name, "--direct") == 0)
+			s->direct = atoll(value);
 		else if (strcmp(name, "--sync") == 0)
 			s->sync = atoi(value);
 		else if (strcmp(name, "--threads") == 0)
@@ -372,9 +374,12 @@ static bool take_words(int argc, char **argv, struct setup *s, struct words *w)
 
 int main(int argc, char **argv)
 {
-	struct setup s = {
-		.seconds = 2, .dir = "/var/tmp", .body = 4096, .deliverers = 64, .threads = 2
-	};
+	struct setup s = { .seconds = 2,
+			   .dir = "/var/tmp",
+			   .body = 4096,
+			   .direct = -1,
+			   .deliverers = 64,
+			   .threads = 2 };
 	struct words w = { 0 };
 	char dir[256], cmd[300];
 

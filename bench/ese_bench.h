@@ -16,13 +16,14 @@
 #define ROWS           6
 #define THREADS_MAX    64u
 #define KEY_BYTES      19u
-#define BODY_BYTES     65536u
+#define BODY_BYTES     262144u
 
 struct setup {
 	double seconds;
 	uint64_t count;  /* transactions; 0: as many as `seconds` allow */
 	const char *dir; /* a folder of this run's own */
 	size_t body;
+	int64_t direct; /* circular logging, larger bodies beside the log; -1: off */
 	int sync;
 	unsigned deliverers, threads;
 };

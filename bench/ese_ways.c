@@ -20,7 +20,9 @@ struct engine {
 
 static void engine_open(struct bench *b)
 {
-	struct ese_options o = { .log_sync = b->s->sync };
+	struct ese_options o = { .log_sync = b->s->sync,
+				 .circular = b->s->direct >= 0,
+				 .direct_bytes = b->s->direct > 0 ? (uint32_t)b->s->direct : 1 };
 	struct engine *e = calloc(1, sizeof(*e));
 	struct err err = { 0 };
 	char dir[512];

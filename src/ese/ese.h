@@ -52,7 +52,7 @@ struct ese_options {
 	uint64_t scrub_bytes_per_s; /* the scrubber's pace; 0: it does not run */
 	uint32_t scrub_interval_s;  /* from one pass to the next; 0: only on order */
 	bool circular;              /* a group made by this opening begins with circular logging */
-	uint32_t direct_bytes;      /* with it, larger bodies do not go through the log (32 KiB) */
+	uint32_t direct_bytes;      /* with it, larger bodies do not go through the log (64 KiB) */
 	size_t write_buffer_bytes; /* half of the memory for rows not yet in files, per database (16 MiB) */
 	uint64_t
 		low_bytes; /* free disk space below which log files are no longer kept for a roll-forward */

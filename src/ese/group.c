@@ -235,7 +235,7 @@ static void set_defaults(struct ese_options *o)
 	if (!o->queue_bytes)
 		o->queue_bytes = 4u * 1024 * 1024;
 	if (!o->direct_bytes)
-		o->direct_bytes = 32u * 1024;
+		o->direct_bytes = 64u * 1024;
 	if (!o->reserve_bytes)
 		o->reserve_bytes = 64u * 1024 * 1024;
 	if (!o->ship_keep_bytes)
