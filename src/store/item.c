@@ -116,13 +116,15 @@ static enum st find_verified(const struct database *db, uint64_t body, struct es
 
 	while ((st = ese_body_find(db->ese, body, false, out, err)) == ST_OK &&
 	       !ese_body_verified(db->ese, out)) {
-		/* It may be moved meanwhile, and is looked for again. */
-		ese_scatter_free(out);
 		st = ese_body_verify_cached(db->ese, body, err);
 		if (st == ST_BUSY) {
 			work_run(verify_run, &v);
 			st = v.st == ST_OK ? ST_OK : fail(err, v.st, "%s", v.err.text);
 		}
+		if (st == ST_OK && ese_body_verified(db->ese, out))
+			break;
+		/* It was moved meanwhile, and is looked for again. */
+		ese_scatter_free(out);
 		if (st != ST_OK)
 			break;
 	}
