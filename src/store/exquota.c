@@ -2,6 +2,7 @@
 #include "store/exds.h"
 #include "store/quota.h"
 #include "store/removed.h"
+#include "store/watch.h"
 
 #include <stdlib.h>
 
@@ -79,7 +80,10 @@ enum st serve_QUOTA_SET(struct call *c, struct err *err)
 		return st;
 	l.mailbox = u.mailbox;
 	quota_limits(c->store, &u, l.quota);
-	return shard_call(shard_of(c->store, u.mailbox), limits_run, &l, err);
+	st = shard_call(shard_of(c->store, u.mailbox), limits_run, &l, err);
+	/* Who asked in between was told of the room that there was by the limits before. */
+	watch_notify(c->shard, WATCH_DIRECTORY, ++d->changes);
+	return st;
 }
 
 /* ---- the list ---- */

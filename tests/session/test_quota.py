@@ -159,7 +159,9 @@ def test_limits_of_one_user_and_sizes_after_a_restart(tmp_path):
     try:
         with server.imap("alice", mailbox="INBOX") as imap:
             assert append(imap, 90 * KB)[0] == "OK"
+            assert rcpt(server, 20 * KB) == (452, "4.2.2")
             server.run("user", "quota", ALICE, "--receive", "200000")
+            assert rcpt(server, 20 * KB)[0] == 250
             assert append(imap, 90 * KB)[0] == "OK"
             assert append(imap, 90 * KB)[0] == "NO"
             server.run("user", "quota", ALICE, "--receive", "none")
