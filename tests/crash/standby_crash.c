@@ -22,11 +22,12 @@
 
 #include "drive.h"
 
-#define STEPS 18u
-#define ROWS  12u
-#define SLOTS 6u
-#define EXTRA (STEPS / 3)     /* the second database comes */
-#define GONE  (STEPS * 2 / 3) /* the third one goes; it came with the second */
+#define STEPS    12u
+#define ROWS     12u
+#define SLOTS    5u
+#define BODY_MAX 19000u
+#define EXTRA    (STEPS / 3)     /* the second database comes */
+#define GONE     (STEPS * 2 / 3) /* the third one goes; it came with the second */
 
 struct acks {
 	_Atomic uint64_t durable; /* at the standby */
@@ -73,7 +74,7 @@ static void broken(void *arg, const struct err *why)
 static struct ese_options options(void)
 {
 	return (struct ese_options){ .segment_bytes = 64 * 1024,
-				     .checkpoint_bytes = 160 * 1024,
+				     .checkpoint_bytes = 200 * 1024,
 				     .reserve_bytes = 1,
 				     .broken = broken };
 }
@@ -82,7 +83,7 @@ static struct ese_options options(void)
 
 static size_t body_len(uint32_t t)
 {
-	return t * 733 % 9000 + 1;
+	return t * 3733 % BODY_MAX + 1;
 }
 
 static void body_bytes(char *out, uint32_t t)
@@ -158,7 +159,7 @@ static void one_batch(struct ese *g, struct ese_db *db, uint64_t ids[SLOTS], uin
 {
 	struct ese_batch *b = batch(db);
 	struct ese_body *body;
-	char key[8], bytes[9001];
+	char key[8], bytes[BODY_MAX + 1];
 	struct err err;
 
 	body_bytes(bytes, t);
@@ -369,7 +370,7 @@ static uint32_t last_before(uint32_t t, uint32_t n, uint32_t of)
 
 static void check_one(struct ese_db *db, uint32_t t)
 {
-	char key[8], want[9001], got[9001];
+	char key[8], want[BODY_MAX + 1], got[BODY_MAX + 1];
 	struct err err;
 
 	for (uint32_t n = 0; n < ROWS; n++) {
