@@ -395,7 +395,7 @@ static enum st ask(void *arg, struct exipc_chan *chan, struct err *err)
 		st = ST_OK;
 	}
 	if (st == ST_OK && !s->stop)
-		st = ship_logs(s, err);
+		st = s->forget ? ship_source_forget(s, err) : ship_logs(s, err);
 	loop_unwatch(&a->watch);
 	return st;
 }
@@ -424,7 +424,9 @@ static enum st run(struct ship *s, struct err *err)
 
 int cmd_ese_ship(struct cli *c)
 {
-	struct ship s = { .cli = c, .once = c->options[2] };
+	struct ship s = { .cli = c,
+			  .once = c->options[2] || c->options[3],
+			  .forget = c->options[3] };
 	struct err err;
 	enum st st;
 
@@ -436,7 +438,7 @@ int cmd_ese_ship(struct cli *c)
 	s.target = c->options[0] ? &ship_dir : &ship_pipe;
 	s.id = (uint64_t)1 << 32 | crc32c(0, s.to, strlen(s.to));
 	st = run(&s, &err);
-	if (st == ST_OK && (s.once || !c->json))
+	if (st == ST_OK && !s.forget && (s.once || !c->json))
 		put_report(&s);
 	for (unsigned i = 0; i < s.nlogs; i++)
 		free(s.logs[i]);

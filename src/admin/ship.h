@@ -73,7 +73,7 @@ struct ship {
 	struct cli *cli;
 	const char *to; /* the folder or the command */
 	uint64_t id;    /* under which the store keeps log files for it: made of `to` */
-	bool once;
+	bool once, forget;
 	bool final; /* what failed does not get better by trying again */
 	const struct ship_target *target;
 	void *link; /* the target's own */
@@ -94,6 +94,8 @@ extern const struct ship_target ship_pipe, ship_dir;
 
 /* Ask the store for its logs and to be told when they grow.  Fiber. */
 enum st ship_source_ask(struct ship *s, struct err *err);
+/* It need keep nothing for this target any more.  Fiber. */
+enum st ship_source_forget(struct ship *s, struct err *err);
 /* Tell it what need not be kept any more, at most once a second.  Failures do not matter: it is told again. */
 void ship_source_hold(struct ship *s, bool now);
 struct ship_log *ship_log_named(const struct ship *s, const char *name); /* NULL: none */

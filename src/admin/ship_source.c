@@ -99,6 +99,26 @@ enum st ship_source_ask(struct ship *s, struct err *err)
 	return st;
 }
 
+static enum st hold(struct ship *s, const struct ship_log *log, uint64_t pos, struct err *err)
+{
+	struct wire_msg m;
+
+	wire_begin(&m, 3);
+	pw_str(&m.w, PR_LOG_GROUP, log->name);
+	pw_u64(&m.w, PR_SHIP_ID, s->id);
+	pw_u64(&m.w, PR_LOG_POSITION, pos);
+	return say(s, &m, WIRE_LOG_HOLD, err);
+}
+
+enum st ship_source_forget(struct ship *s, struct err *err)
+{
+	enum st st = ship_source_ask(s, err);
+
+	for (unsigned i = 0; st == ST_OK && i < s->nlogs; i++)
+		st = hold(s, s->logs[i], 0, err);
+	return st;
+}
+
 void ship_source_hold(struct ship *s, bool now)
 {
 	int64_t t = clock_mono();
@@ -108,16 +128,10 @@ void ship_source_hold(struct ship *s, bool now)
 	s->held_at = t;
 	for (unsigned i = 0; i < s->nlogs; i++) {
 		struct ship_log *log = s->logs[i];
-		struct wire_msg m;
 		struct err err;
 
-		if (!log->acked || log->acked == log->held)
-			continue;
-		wire_begin(&m, 3);
-		pw_str(&m.w, PR_LOG_GROUP, log->name);
-		pw_u64(&m.w, PR_SHIP_ID, s->id);
-		pw_u64(&m.w, PR_LOG_POSITION, log->acked);
-		if (say(s, &m, WIRE_LOG_HOLD, &err) == ST_OK)
+		if (log->acked && log->acked != log->held &&
+		    hold(s, log, log->acked, &err) == ST_OK)
 			log->held = log->acked;
 	}
 }

@@ -224,6 +224,7 @@ static enum st next_group(struct log_tail *t, uint64_t durable, struct log_step 
 	t->off += g.head.bytes;
 	t->number = g.head.number;
 	t->ended = g.ends_file;
+	g.format = t->head.format;
 	*out = (struct log_step){ .group = g };
 	return ST_OK;
 }

@@ -349,6 +349,7 @@ enum st ese_standby_apply(struct ese_standby *s, struct err *err)
 		if (scan_group(&scan, s->applied, &g) != ST_OK)
 			return broke(s,
 				     fail(err, ST_CORRUPT, "the standby's log changed in memory"));
+		g.format = s->head.format;
 		st = recover_group(s->g, &g, err);
 		if (st == ST_OK)
 			st = check_whole(s->g, err);

@@ -309,5 +309,55 @@ def test_damage_on_the_way_is_refused(make_server, tmp_path):
     assert done.returncode == 1 and "damaged" in done.stderr, done.stderr
     mailroot(server.home, "ese", "ship", "--once", "--via", via(home))
     assert group(home)["applied_position"] > before
-    # And in the source's own log: it is named, and nothing behind it is sent.
+
+
+def test_circular_logging_ends_it(make_server, tmp_path):
+    server = make_server(users=["alice"])
+    home = make_standby(server, tmp_path / "standby")
+    shipper = Shipper(server, "--via", via(home))
+    server.send("alice", message("logged", 200000))
+    caught_up(server, home)
+    server.run("group", "circular", "first", "on")
+    server.send("alice", message("beside", 200000))
+    assert shipper.process.wait(PATIENCE * 2) == 1
+    for t in shipper.threads:
+        t.join()
+    assert "circular logging" in "".join(shipper.words), shipper.words
+    refused = mailroot(server.home, "ese", "ship", "--once", "--via", via(home), check=False)
+    assert refused.returncode == 1 and "has circular logging" in refused.stderr
     server.stop()
+    mailroot(home, "standby", "promote")
+    promoted = adopt(server, home)
+    promoted.start()
+    check_messages(promoted, "alice", ["logged"])
+    promoted.stop()
+
+
+def test_log_is_kept_for_who_is_away(make_server, tmp_path):
+    server = make_server(users=["alice"], log_segment_bytes=1048576, checkpoint_bytes=1048576)
+    home = make_standby(server, tmp_path / "standby")
+    mailroot(server.home, "ese", "ship", "--once", "--via", via(home))
+    names = []
+    for n in range(40):
+        names.append(f"m{n}")
+        server.send("alice", message(names[-1], 150000))
+    server.run("ese", "backup", tmp_path / "another", "--incremental", check=False)
+    server.run("ese", "backup", tmp_path / "another")
+    server.stop()
+    server.start()
+    mailroot(server.home, "ese", "ship", "--once", "--via", via(home))
+    # Given back, it goes with the next checkpoint, and the standby is told that it comes too late.
+    mailroot(server.home, "ese", "ship", "--forget", "--via", via(home))
+    for n in range(40):
+        server.send("alice", message(f"n{n}", 150000))
+    server.run("ese", "backup", tmp_path / "another")
+    server.stop()
+    server.start()
+    late = mailroot(server.home, "ese", "ship", "--once", "--via", via(home), check=False)
+    assert late.returncode == 1 and "begin again from a newer backup" in late.stderr, late.stderr
+    server.stop()
+    mailroot(home, "standby", "promote")
+    promoted = adopt(server, home)
+    promoted.start()
+    check_messages(promoted, "alice", names)
+    promoted.stop()
