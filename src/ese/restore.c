@@ -237,15 +237,27 @@ static enum st bring_db(struct restore *r, const struct bk_group *g, const struc
 
 /* ---- where logs may be ---- */
 
-static enum st add_source(struct log_sources *s, const char *dir, struct err *err)
+/* Takes m over, if there is one. */
+static enum st add_source(struct log_sources *s, const char *dir, struct bk *m, struct err *err)
 {
-	void *more = realloc(s->dirs, (s->n + 1) * sizeof(*s->dirs));
+	void *more = realloc(s->at, (s->n + 1) * sizeof(*s->at));
 
-	if (!more)
+	if (!more) {
+		bk_free(m);
 		return fail(err, ST_NOMEM, "folders of logs");
-	s->dirs = more;
-	snprintf(s->dirs[s->n++], sizeof(*s->dirs), "%s", dir);
+	}
+	s->at = more;
+	s->at[s->n].m = m;
+	snprintf(s->at[s->n++].dir, sizeof(s->at->dir), "%s", dir);
 	return ST_OK;
+}
+
+void log_sources_clear(struct log_sources *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		bk_free(s->at[i].m);
+	free(s->at);
+	*s = (struct log_sources){ 0 };
 }
 
 static bool has_logs(const char *dir)
@@ -272,11 +284,11 @@ static enum st add_given(struct restore *r, const struct bk_group *g, struct err
 	for (int i = 0; st == ST_OK && i < 2; i++)
 		if (has_logs(under[i])) {
 			any = true;
-			st = add_source(&r->sources, under[i], err);
+			st = add_source(&r->sources, under[i], NULL, err);
 		}
 	if (st == ST_OK && has_logs(r->o->logs)) {
 		any = true;
-		st = add_source(&r->sources, r->o->logs, err);
+		st = add_source(&r->sources, r->o->logs, NULL, err);
 	}
 	if (st == ST_OK && !any && r->m->ngroups == 1)
 		st = fail(err, ST_NOTFOUND, "%s holds no log files (E00*.log) of group %s",
@@ -284,22 +296,37 @@ static enum st add_given(struct restore *r, const struct bk_group *g, struct err
 	return st;
 }
 
-static enum st find_sources(struct restore *r, const struct bk_group *g, struct err *err)
+/* The log files of one backup of the sequence, if it was finished and is of this group (not of one that was restored). */
+static enum st add_backup(struct restore *r, const struct bk_group *g, const char *name,
+			  struct err *err)
 {
 	char path[SEG_PATH_MAX / 2];
+	const struct bk_group *theirs;
+	struct err why = { 0 };
+	struct bk *m;
+
+	snprintf(path, sizeof(path), "%s/%s", r->o->dir, name);
+	if (bk_load(path, &m, &why) != ST_OK)
+		return why.st == ST_NOTFOUND ? ST_OK : bk_note(r->run, why.text, err);
+	theirs = bk_group_named(m, g->name);
+	if (!theirs || memcmp(theirs->signature, g->signature, LOG_SIGNATURE) != 0) {
+		bk_free(m);
+		return ST_OK;
+	}
+	snprintf(path, sizeof(path), "%s/%s/groups/%s", r->o->dir, name, g->name);
+	return add_source(&r->sources, path, m, err);
+}
+
+static enum st find_sources(struct restore *r, const struct bk_group *g, struct err *err)
+{
 	struct bk_seq seq;
 	enum st st = bk_seq_read(r->o->dir, &seq, err);
 
-	r->sources.n = 0;
-	for (size_t i = 0; st == ST_OK && i < seq.n; i++) {
-		if (strcmp(seq.names[i] + 5, r->o->full + 5) < 0)
-			continue;
-		snprintf(path, sizeof(path), "%s/%s/groups/%s", r->o->dir, seq.names[i], g->name);
-		if (has_logs(path))
-			st = add_source(&r->sources, path, err);
-	}
+	log_sources_clear(&r->sources);
+	for (size_t i = 0; st == ST_OK && i < seq.n; i++)
+		if (strcmp(seq.names[i] + 5, r->o->full + 5) >= 0)
+			st = add_backup(r, g, seq.names[i], err);
 	bk_seq_free(&seq);
-	r->ngiven = r->sources.n;
 	return st == ST_OK && r->o->logs ? add_given(r, g, err) : st;
 }
 
@@ -630,7 +657,7 @@ enum st restore_groups(const struct restore_options *o, struct restored *out, st
 		st = io_sync_dir(o->to, err);
 	bk_run_free(r.run);
 	bk_free(r.m);
-	free(r.sources.dirs);
+	log_sources_clear(&r.sources);
 	if (st != ST_OK)
 		restored_free(out);
 	return st;

@@ -5,11 +5,16 @@
 #include "ese/backup_run.h"
 #include "ese/restore.h"
 
-/* Where log files may be: folders, in the order in which they are asked. */
+/* Where log files may be, in the order in which they are asked. */
+struct log_source {
+	char dir[SEG_PATH_MAX / 2];
+	struct bk *m; /* a backup's: its files are those of the manifest; NULL: any file */
+};
 struct log_sources {
-	char (*dirs)[SEG_PATH_MAX / 2];
+	struct log_source *at;
 	size_t n;
 };
+void log_sources_clear(struct log_sources *s);
 
 struct restore {
 	const struct restore_options *o;
@@ -17,8 +22,7 @@ struct restore {
 	struct bk_run *run;
 	struct restored *out;
 	struct log_sources sources; /* of the group that is worked on */
-	size_t ngiven;              /* from this one on they are those of --logs */
-	bool given_last;            /* the last file came from there */
+	uint32_t given_last; /* generation of the last file, if it came from --logs; else 0 */
 };
 
 /* Bring the log files from `first` on into the group's folder, cut them where they are to end; dbs that come to be on the

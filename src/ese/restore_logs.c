@@ -72,22 +72,48 @@ static enum st look_at(const char *dir, uint32_t gen, const unsigned char *signa
 	return ST_OK;
 }
 
+/* Is it the file that the backup's manifest tells of? */
+static bool as_copied(struct restore *r, const struct log_source *from, const struct bk_group *g,
+		      uint32_t gen, struct err *why)
+{
+	unsigned char hash[HASH_BYTES];
+	char path[SEG_PATH_MAX];
+	uint64_t size;
+
+	seg_path(path, from->dir, gen);
+	for (size_t i = 0; from->m && i < from->m->nlogs; i++) {
+		const struct bk_log *l = &from->m->logs[i];
+
+		if (l->gen != gen || strcmp(l->group, g->name) != 0)
+			continue;
+		if (bk_hash_file(path, r->run->hash, r->run->chunk, UINT64_MAX, NULL, NULL, hash,
+				 &size, why) == ST_OK &&
+		    memcmp(hash, l->hash, HASH_BYTES) == 0)
+			return true;
+		fail(why, ST_CORRUPT, "%.200s is not what was copied", path);
+		return false;
+	}
+	return !from->m;
+}
+
 /* The file of `gen` that follows `before` (NULL: any).  *why keeps what is wrong with one that does not. */
 static bool find(struct restore *r, const struct bk_group *g, uint32_t gen,
 		 const struct seg_head *before, struct found *out, struct err *why)
 {
+	*why = (struct err){ 0 };
 	for (size_t i = 0; i < r->sources.n; i++) {
-		const char *dir = r->sources.dirs[i];
+		const struct log_source *from = &r->sources.at[i];
 
-		if (look_at(dir, gen, g->signature, out, why) != ST_OK)
+		if (look_at(from->dir, gen, g->signature, out, why) != ST_OK ||
+		    !as_copied(r, from, g, gen, why))
 			continue;
-		out->given = i >= r->ngiven;
+		out->given = !from->m;
 		if (!before || out->head.prev_created == before->created)
 			return true;
 		fail(why, ST_CORRUPT,
 		     "%s/E00%08X.log does not follow E00%08X.log: it is of another time of this "
 		     "group",
-		     dir, gen, gen - 1);
+		     from->dir, gen, gen - 1);
 	}
 	return false;
 }
@@ -99,17 +125,17 @@ static bool later(struct restore *r, const struct bk_group *g, uint32_t gen, cha
 		struct seg_list list;
 		bool any = false;
 
-		if (seg_list(r->sources.dirs[i], &list, NULL) != ST_OK)
+		if (seg_list(r->sources.at[i].dir, &list, NULL) != ST_OK)
 			continue;
 		for (uint32_t n = 0; !any && n < list.ngens; n++) {
 			struct found f;
 
 			any = list.gens[n] > gen &&
-			      look_at(r->sources.dirs[i], list.gens[n], g->signature, &f, NULL) ==
+			      look_at(r->sources.at[i].dir, list.gens[n], g->signature, &f, NULL) ==
 				      ST_OK &&
 			      f.used;
 			if (any)
-				snprintf(out, room, "%.120s/E00%08X.log", r->sources.dirs[i],
+				snprintf(out, room, "%.120s/E00%08X.log", r->sources.at[i].dir,
 					 list.gens[n]);
 		}
 		seg_list_free(&list);
@@ -178,7 +204,7 @@ static enum st bring_all(struct restore *r, const struct bk_group *g, const char
 
 	for (; st == ST_OK && find(r, g, gen, gen == first ? NULL : &before, &f, &why); gen++) {
 		before = f.head;
-		r->given_last = f.given;
+		r->given_last = f.given ? gen : 0;
 		rg->files += f.used;
 		st = bring_one(r, &f, folder, err);
 	}
@@ -466,7 +492,8 @@ static enum st read_logs(struct reading *k, uint32_t first, struct log_end *end,
 		k->cut = (struct cut){ .wanted = true, .gen = end->gen, .off = end->off };
 		st = ST_EOF;
 	}
-	if (st == ST_EOF && k->ended && k->r->given_last && !k->rg->cut && !k->rg->gap[0])
+	if (st == ST_EOF && k->ended && k->ended == k->r->given_last && !k->rg->cut &&
+	    !k->rg->gap[0])
 		snprintf(k->rg->gap, sizeof(k->rg->gap),
 			 "the newest log file, E00%08X.log, is missing", k->ended + 1);
 	if (st != ST_EOF && err)

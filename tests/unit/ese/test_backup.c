@@ -422,6 +422,65 @@ static void a_gap_is_named_and_only_crossed_by_order(void **state)
 	job_end(&j);
 }
 
+static void what_is_not_finished_or_not_as_copied_is_no_source_of_logs(void **state)
+{
+	struct err err = { 0 };
+	struct back b = { 0 };
+	char path[600], whole[512];
+	struct rig r, dead;
+	struct job j;
+
+	(void)state;
+	job_make(&j, &r);
+	rig_open(&r);
+	for (int i = 1; i <= 20; i++)
+		put(&r, i);
+	backup_ok(&j, true);
+	for (int i = 21; i <= 40; i++)
+		put(&r, i);
+	/* An incremental one is killed: its last file is cut, and there is no manifest. */
+	j.stop_after = 4;
+	assert_int_equal(backup(&j, false, &err), ST_GONE);
+	run("f=$(ls '%s'/groups/first/*.log | tail -1); truncate -s 20480 \"$f\"", j.folder);
+	rig_fork(&r, &dead);
+	b.o.logs = dead.dir;
+	restore_has(&j, &b, 40, "beside an unfinished one");
+	/* A finished one with a damaged log file: the dead server has it as well. */
+	snprintf(whole, sizeof(whole), "%s", j.folder);
+	backup_ok(&j, false);
+	assert_string_equal(whole, j.folder);
+	run("f=$(ls '%s'/groups/first/*.log | head -1); printf x | dd of=\"$f\" bs=1 seek=9000 conv=notrunc 2>/dev/null",
+	    j.folder);
+	restore_has(&j, &b, 40, "with a damaged file that is there twice");
+	rig_remove(&dead);
+	b.o.logs = NULL;
+	restore_fails(&j, &b, "is not what was copied", "with a damaged file");
+	/* The sequence goes on with the group that was restored: it is another. */
+	snprintf(path, sizeof(path), "%s", j.folder);
+	run("rm -rf '%s'", path);
+	if (restore(&j, &b, &err) != ST_OK)
+		fail_msg("%s", err.text);
+	restored_free(&b.out);
+	rig_close(&r);
+	run("rm -rf '%s' && mv '%s/first' '%s'", r.dir, b.to, r.dir);
+	rig_open(&r);
+	has_just(&r, 20, "restored");
+	assert_int_equal(backup(&j, false, &err), ST_BAD);
+	snprintf(whole, sizeof(whole), "%s", b.full);
+	put(&r, 21);
+	backup_ok(&j, true);
+	restore_has(&j, &b, 21, "the newest");
+	{
+		struct restore_options o = { .dir = j.dir, .full = whole, .to = b.to };
+
+		run("rm -rf '%s'", b.to);
+		if (restore_groups(&o, &b.out, &err) != ST_OK)
+			fail_msg("the older one: %s", err.text);
+		restored_free(&b.out);
+	}
+	job_end(&j);
+}
+
 static void logs_of_another_group_are_not_taken(void **state)
 {
 	struct back b = { 0 };
@@ -710,6 +769,7 @@ int main(void)
 		cmocka_unit_test(incremental_ones_carry_on),
 		cmocka_unit_test(a_time_cuts_between_two_commits),
 		cmocka_unit_test(a_gap_is_named_and_only_crossed_by_order),
+		cmocka_unit_test(what_is_not_finished_or_not_as_copied_is_no_source_of_logs),
 		cmocka_unit_test(logs_of_another_group_are_not_taken),
 		cmocka_unit_test(a_stopped_backup_is_gone_on_with),
 		cmocka_unit_test(damage_is_named_and_stops_nothing),
