@@ -47,6 +47,12 @@ static void progress(const char *what, uint64_t done, uint64_t total)
 	log_event(LOG_NOTICE, "recovering", LC("what", what), LU("done", done), LU("total", total));
 }
 
+/* The others serve. */
+static void tell_trouble(const char *what, const char *why)
+{
+	log_event(LOG_ERROR, "not in service", LC("database", what), LC("reason", why));
+}
+
 /* ---- on loops[0] ---- */
 
 static void stopped(void *arg)
@@ -108,7 +114,10 @@ static enum st prepare(struct err *err)
 	o.loops = m.threads.loops;
 	o.nloops = m.threads.n;
 	o.listen_fd = m.options.listen_fd;
-	return server_open(&o, &m.server, err);
+	st = server_open(&o, &m.server, err);
+	if (st == ST_OK)
+		server_troubles(m.server, tell_trouble);
+	return st;
 }
 
 int main(int argc, char **argv)

@@ -386,6 +386,24 @@ enum st server_open(const struct server_options *o, struct server **out, struct 
 	return st;
 }
 
+void server_troubles(const struct server *s, void (*tell)(const char *what, const char *why))
+{
+	const struct store *store = &s->store;
+
+	for (const struct group *g = store->groups; g; g = g->next)
+		if (!g->ese)
+			tell(g->name, g->why.text);
+	for (struct database *db = store->databases; db; db = db->next) {
+		char name[GROUP_NAME_MAX + DATABASE_NAME_MAX + 2], why[256];
+
+		if (db->state != DATABASE_FAILED)
+			continue;
+		snprintf(name, sizeof name, "%s/%s", db->group->name, db->name);
+		database_reason(db, why, sizeof why);
+		tell(name, why);
+	}
+}
+
 /* ---- closing ---- */
 
 static void shard_end(struct shard *sh)

@@ -34,6 +34,9 @@ struct server_options {
 /* Lock the home, open every group and database of it (database.h), make those of a new home.  ST_BUSY: another store
  * runs on this home; ST_CORRUPT, ST_IO ... as the engine says. */
 enum st server_open(const struct server_options *o, struct server **out, struct err *err);
+/* Groups and databases that could not be opened, each with its reason: what an administrator must be told.  Before
+ * server_start(). */
+void server_troubles(const struct server *s, void (*tell)(const char *what, const char *why));
 /* Take requests. */
 enum st server_start(struct server *s, struct err *err);
 /* Refuse new requests, let those under way end (but no longer than ten seconds), then done(arg). */

@@ -143,6 +143,8 @@ def test_a_damaged_one_stays_down_and_says_why(server):
     assert rows[SECOND]["state"] == "failed" and "sales" in rows[SECOND]["reason"]
     groups = {row["group"]: row for row in server.json("group", "list")["groups"]}
     assert groups["far"]["state"] == "failed" and groups["far"]["reason"]
+    told = [line for line in server.log().splitlines() if "not in service" in line]
+    assert len(told) == 2 and any(SECOND in line and "CURRENT" in line for line in told), told
     with server.imap("alice") as imap:
         assert len(subjects(imap)) == 1
     for name in ("bob", "carol"):

@@ -1,4 +1,6 @@
 /* Several databases: what is being written, or held, when one of them goes. */
+#include "store/database.h"
+
 #include "rig.h"
 
 #define SECOND "first/mailbox/second"
@@ -322,9 +324,48 @@ static void what_can_not_be_is_refused(void **state)
 	run(refusals, 2);
 }
 
+/* ---- names ---- */
+
+static void names_are_read(void **state)
+{
+	static const struct {
+		const char *what, *text, *group, *name; /* name NULL: none */
+	} rows[] = {
+		{ "a whole one", "first/mailbox/default", "first", "mailbox/default" },
+		{ "the short form means a mailbox database", "far/sales", "far", "mailbox/sales" },
+		{ "a public one", "first/public/rooms", "first", "public/rooms" },
+		{ "the directory has no short form", "first/directory", "first", "directory" },
+		{ "what else is in it is looked at later", "a/b/c/d", "a", "b/c/d" },
+		{ "an empty group is found nowhere", "/x", "", "mailbox/x" },
+		{ "an empty name", "first/", "first", "mailbox/" },
+		{ "no group", "default", NULL, NULL },
+		{ "nothing", "", NULL, NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		char name[DATABASE_NAME_MAX + 1];
+		struct span group;
+		enum st st = database_name_read(span_str(rows[i].text), &group, name, &rig_err);
+
+		print_message("%s\n", rows[i].what);
+		assert_int_equal(st, rows[i].name ? ST_OK : ST_BAD);
+		if (st == ST_OK) {
+			assert_true(span_eq(group, span_str(rows[i].group)));
+			assert_string_equal(name, rows[i].name);
+		}
+	}
+	assert_true(group_name_ok(SPAN("a-1_z")));
+	assert_false(group_name_ok(SPAN("")));
+	assert_false(group_name_ok(SPAN("..")));
+	assert_false(group_name_ok(SPAN("A")));
+	assert_false(group_name_ok(SPAN("a/b")));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(names_are_read),
 		cmocka_unit_test(what_is_being_written_loses_the_part_that_goes),
 		cmocka_unit_test(who_moved_meanwhile_is_asked_again),
 		cmocka_unit_test(without_a_mailbox_it_goes_to_the_default_database),
