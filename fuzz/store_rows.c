@@ -15,6 +15,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static struct ese_db db = { .name = "mailbox/fuzz", .fd = -1, .read_fd = -1, .state = ESE_UP };
 static char dir[64];
 
+static void end(void)
+{
+	char cmd[100];
+
+	pdb_close(db.rows);
+	snprintf(cmd, sizeof cmd, "rm -rf '%s'", dir);
+	(void)!system(cmd);
+}
+
 static void start(void)
 {
 	static const struct pdb_conf conf = { .cache_bytes = 1 << 20,
@@ -32,6 +41,7 @@ static void start(void)
 		fprintf(stderr, "%s\n", err.text);
 		abort();
 	}
+	atexit(end);
 }
 
 /* Put the rows of the input, or take them away again. */

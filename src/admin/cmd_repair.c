@@ -50,6 +50,15 @@ static void progress(void *arg, const char *what, uint64_t done)
 	progress_tell(&t->progress, "repairing", done, 0, what);
 }
 
+static void broken(void *arg, const struct err *why)
+{
+	const struct telling *t = arg;
+
+	fprintf(stderr, "mailroot: %s\nmailroot: %s is not complete\n", why->text,
+		t->cli->options[TO]);
+	_exit(1);
+}
+
 /* Hundredths of a per cent, cut, so that 100 is said only when nothing is lost. */
 static void per_cent(struct report *r, const char *column, uint64_t part, uint64_t whole)
 {
@@ -162,6 +171,7 @@ int cmd_repair(struct cli *c)
 			    .keep_damaged = c->options[KEEP_DAMAGED] != NULL,
 			    .found = found,
 			    .progress = progress,
+			    .broken = broken,
 			    .arg = &t };
 	const char *to = c->options[TO];
 	struct err err = { 0 };

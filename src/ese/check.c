@@ -150,8 +150,8 @@ static enum st get_crcs(struct checking *k, uint64_t id, const struct row_body *
 }
 
 /* Pages of a body that lie side by side: `first` of the body, at `page` of the file. */
-static enum st verify_run(struct checking *k, struct check_body *b, const struct row_body *row,
-			  uint32_t first, uint64_t page, uint32_t n, struct err *err)
+static void verify_run(struct checking *k, struct check_body *b, const struct row_body *row,
+		       uint32_t first, uint64_t page, uint32_t n)
 {
 	struct err why = { 0 };
 	size_t got = 0;
@@ -159,7 +159,6 @@ static enum st verify_run(struct checking *k, struct check_body *b, const struct
 			     &got, k->c->name, &why);
 	char text[128];
 
-	(void)err;
 	if (st != ST_OK)
 		got = 0;
 	for (uint32_t i = 0; i < n; i++) {
@@ -181,7 +180,6 @@ static enum st verify_run(struct checking *k, struct check_body *b, const struct
 			 first + i + 1, row->npages, (unsigned long long)b->id);
 		tell_page(k, FOUND_PAGE_DAMAGED, b->id, page + i, text);
 	}
-	return ST_OK;
 }
 
 static enum st verify_pages(struct checking *k, struct check_body *b, const struct row_body *row,
@@ -200,10 +198,10 @@ static enum st verify_pages(struct checking *k, struct check_body *b, const stru
 		uint32_t left = run_pages(row->runs, i);
 		uint64_t page = run_page(row->runs, i);
 
-		while (st == ST_OK && left > 0) {
+		while (left > 0) {
 			uint32_t n = left < READ_PAGES ? left : READ_PAGES;
 
-			st = verify_run(k, b, row, first, page, n, err);
+			verify_run(k, b, row, first, page, n);
 			first += n;
 			page += n;
 			left -= n;

@@ -139,15 +139,9 @@ static enum st add_part(void *arg, const struct look_entry *e, struct err *err)
 	return st;
 }
 
-static void broken(void *arg, const struct err *why)
-{
-	(void)arg;
-	panic("the new databases can't be written: %s", why->text);
-}
-
 static enum st open_group(struct all *a, struct group_to *g, struct err *err)
 {
-	struct ese_options o = { .reserve_bytes = 1, .broken = broken };
+	struct ese_options o = { .reserve_bytes = 1, .broken = a->r->broken, .arg = a->r->arg };
 	char path[PATH_ROOM];
 
 	snprintf(path, sizeof path, "%s/%s", a->r->to, g->name);

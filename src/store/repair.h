@@ -16,6 +16,8 @@ struct repair {
 	bool keep_damaged;  /* attach the bytes of damaged messages as they are */
 	finding_fn found;
 	void (*progress)(void *arg, const char *what, uint64_t done); /* may be NULL */
+	/* The new groups can't be written any more; an engine thread.  Must end the process. */
+	void (*broken)(void *arg, const struct err *why);
 	void *arg;
 
 	/* filled */
