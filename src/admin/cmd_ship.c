@@ -195,7 +195,7 @@ static enum st begin_logs(struct ship *s, struct err *err)
 {
 	enum st st = ST_OK;
 
-	for (unsigned i = 0; st == ST_OK && i < s->nlogs; i++)
+	for (unsigned i = 0; st == ST_OK && i < s->begun; i++)
 		st = begin_log(s, s->logs[i], err);
 	return st;
 }
@@ -278,6 +278,7 @@ static enum st go_on(struct ship *s, struct progress *p, struct err *err)
 
 static enum st connection(struct ship *s, struct progress *p, struct err *err)
 {
+	struct err ignored;
 	enum st st = ST_OK;
 
 	if (s->stale || !s->nlogs)
@@ -287,6 +288,9 @@ static enum st connection(struct ship *s, struct progress *p, struct err *err)
 	s->begun = s->nlogs;
 	if (st == ST_OK)
 		st = s->target->open(s, err);
+	/* What the standby has may be younger than what was asked before. */
+	if (st == ST_OK && s->bound && ship_source_ask(s, &ignored) != ST_OK)
+		s->stale = true;
 	if (st == ST_OK)
 		st = begin_logs(s, err);
 	for (unsigned i = 0; i < s->nlogs; i++)

@@ -438,12 +438,9 @@ static int check(void)
 static int work(void)
 {
 	struct dice d = { seed };
-	struct ese *g;
 
 	make_source();
-	g = promote(follow(open_standby(), &d));
-	check_group(g);
-	ese_close(g);
+	ese_close(promote(follow(open_standby(), &d)));
 	return 0;
 }
 

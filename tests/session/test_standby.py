@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 
-from harness import BUILD, DOMAIN, PATIENCE, Server, wait_for
+from harness import BUILD, DOMAIN, PATIENCE, Server, free_ports, wait_for
 
 MAILROOT = str(BUILD / "mailroot")
 KILLS = int(os.environ.get("MAILROOT_KILL_ROUNDS", "6"))
@@ -26,10 +26,12 @@ def mailroot(home, *words, check=True):
 
 
 def adopt(server, home):
-    """A server on another home that has the same configuration."""
+    """A server on another home, with ports of its own."""
     other = Server.__new__(Server)
-    other.home, other.process, other.ports = home, None, server.ports
+    other.home, other.process = home, None
     other.log_path = home.parent / f"{home.name}.log"
+    other.ports = dict(zip(server.ports, free_ports(len(server.ports))))
+    other.configure(**{f"port_{name}": port for name, port in other.ports.items()})
     return other
 
 
@@ -176,9 +178,20 @@ def test_a_standby_follows_and_is_promoted(make_server, tmp_path):
         server.send("alice", message(names[-1], n * 4001 % 70000))
     server.add_user("bob")
     server.send("bob", message("to-bob", 100))
+    # A new database, and a new group with one, come to the standby by themselves.
+    for place in ("first/mailbox/more", "second/mailbox/big"):
+        if place.startswith("second"):
+            server.run("group", "create", "second")
+        server.run("database", "create", place)
+        user = place.rsplit("/", 1)[1]
+        server.run("user", "add", f"{user}@{DOMAIN}", "--database", place, "--password-stdin", stdin="secret\n")
+        server.send(user, message(f"to-{user}", 40000))
+    second = {g["group"]: g for g in server.json("store")["groups"]}["second"]["log_position"]
+    wait_for(lambda: any(g["group"] == "second" and g["applied_position"] >= second for g in status(home)["groups"]),
+             "the second group has come", PATIENCE * 2)
     caught_up(server, home)
     wait_for(lambda: group(home)["lag_bytes"] == 0 and group(home)["lag_ms"] == 0, "the standby says that it lags no more")
-    wait_for(lambda: shipper.report() and shipper.report()["groups"][0]["lag_bytes"] == 0, "so does the sender")
+    wait_for(lambda: shipper.report() and all(g["lag_bytes"] == 0 for g in shipper.report()["groups"]), "so does the sender")
     assert status(home)["standby"]["follows"] is True
     second = mailroot(home, "standby", "promote", check=False)
     assert second.returncode != 0 and "another process works on the standby" in second.stderr
@@ -190,6 +203,8 @@ def test_a_standby_follows_and_is_promoted(make_server, tmp_path):
     promoted.start()
     check_messages(promoted, "alice", names)
     check_messages(promoted, "bob", ["to-bob"])
+    check_messages(promoted, "more", ["to-more"])
+    check_messages(promoted, "big", ["to-big"])
     promoted.send("alice", message("after", 50))
     promoted.wait_count("alice", 22)
     promoted.stop()
