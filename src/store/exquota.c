@@ -88,66 +88,7 @@ enum st serve_QUOTA_SET(struct call *c, struct err *err)
 
 /* ---- the list ---- */
 
-struct gathered {
-	struct store *store;
-	const char *only; /* NULL: all users */
-	struct gathered_user {
-		struct user user;
-		struct box_figures figures;
-		bool down;
-	} * at;
-	size_t n, cap;
-	enum st st;
-	struct err err;
-};
-
-static enum st gather(struct gathered *g, const struct plist *row)
-{
-	struct gathered_user *at = g->at;
-	struct err ignored;
-
-	if (g->n == g->cap) {
-		g->cap = g->cap ? 2 * g->cap : 16;
-		at = realloc(g->at, g->cap * sizeof *at);
-		if (!at)
-			return fail(&g->err, ST_NOMEM, "out of memory");
-		g->at = at;
-	}
-	at += g->n++;
-	user_read(row, &at->user);
-	at->down = box_figures(g->store, at->user.mailbox, &at->figures, &ignored) != ST_OK;
-	return ST_OK;
-}
-
-/* On a pool thread. */
-static void gather_run(void *arg)
-{
-	struct gathered *g = arg;
-	struct span key, value;
-	struct ese_iter *it;
-	struct key from, to;
-	struct plist l;
-
-	key_dir(&from, DIR_USER, g->only ? span_str(g->only) : SPAN_NONE);
-	to = from;
-	g->st = ese_iter_new(g->store->dir, span_of(from.at, from.len), key_after(&to), &it,
-			     &g->err);
-	if (g->st != ST_OK)
-		return;
-	while (g->st == ST_OK && (g->st = ese_iter_next(it, &key, &value, &g->err)) == ST_OK) {
-		if (g->only && key.len != from.len) /* a longer name */
-			continue;
-		g->st = row_open(value, "a user", &l, &g->err);
-		if (g->st == ST_OK)
-			g->st = gather(g, &l);
-	}
-	ese_iter_free(it);
-	if (g->st == ST_EOF)
-		g->st = ST_OK;
-}
-
-static enum st put_user_row(const struct store *s, struct wire_rows_out *rows,
-			    const struct gathered_user *u)
+static enum st put_user_row(const struct store *s, struct wire_rows_out *rows, const struct box *u)
 {
 	uint64_t limits[QUOTAS];
 	struct pw w;
@@ -169,28 +110,23 @@ static enum st put_user_row(const struct store *s, struct wire_rows_out *rows,
 
 enum st serve_QUOTA_LIST(struct call *c, struct err *err)
 {
-	struct gathered g = { .store = c->store };
 	char name[NAME_BYTES_MAX + 1];
+	bool one = plist_has(&c->in, PR_USER);
 	struct wire_rows_out rows;
+	struct boxes boxes;
 	enum st st = exds_on_loop_0(c, err);
 
-	if (st == ST_OK && plist_has(&c->in, PR_USER)) {
+	if (st == ST_OK && one)
 		st = directory_name(plist_span(&c->in, PR_USER), name, err);
-		g.only = name;
-	}
+	if (st == ST_OK)
+		st = boxes_gather(c->store, DIR_USER, one ? name : NULL, &boxes, err);
 	if (st != ST_OK)
 		return st;
-	work_run(gather_run, &g);
-	st = g.st;
-	if (st == ST_OK && g.only && !g.n)
-		st = fail(&g.err, ST_NOTFOUND, "there is no user '%s'", name);
-	if (st != ST_OK) {
-		free(g.at);
-		return fail(err, st, "%s", g.err.text);
-	}
+	if (one && !boxes.n)
+		return fail(err, ST_NOTFOUND, "there is no user '%s'", name);
 	wire_rows_begin(&rows, c->rq);
-	for (size_t i = 0; i < g.n && st == ST_OK; i++)
-		st = put_user_row(c->store, &rows, &g.at[i]);
-	free(g.at);
+	for (size_t i = 0; i < boxes.n && st == ST_OK; i++)
+		st = put_user_row(c->store, &rows, &boxes.at[i]);
+	free(boxes.at);
 	return call_rows_end(c, &rows, st, err);
 }

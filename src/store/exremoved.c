@@ -6,60 +6,7 @@
 
 /* ---- the list ---- */
 
-struct gathered {
-	struct store *store;
-	struct gathered_box {
-		struct user user;
-		struct box_figures figures;
-	} * at;
-	size_t n, cap;
-	enum st st;
-	struct err err;
-};
-
-static enum st gather(struct gathered *g, const struct plist *row)
-{
-	struct gathered_box *at = g->at;
-	struct err ignored; /* a database that is down: it is there, and nobody knows how large */
-
-	if (g->n == g->cap) {
-		g->cap = g->cap ? 2 * g->cap : 16;
-		at = realloc(g->at, g->cap * sizeof *at);
-		if (!at)
-			return fail(&g->err, ST_NOMEM, "out of memory");
-		g->at = at;
-	}
-	at += g->n++;
-	user_read(row, &at->user);
-	(void)!box_figures(g->store, at->user.mailbox, &at->figures, &ignored);
-	return ST_OK;
-}
-
-/* On a pool thread. */
-static void gather_run(void *arg)
-{
-	struct gathered *g = arg;
-	struct span key, value;
-	struct ese_iter *it;
-	struct key from, to;
-	struct plist l;
-
-	key_dir(&to, DIR_REMOVED, SPAN_NONE);
-	g->st = ese_iter_new(g->store->dir, key_dir(&from, DIR_REMOVED, SPAN_NONE), key_after(&to),
-			     &it, &g->err);
-	if (g->st != ST_OK)
-		return;
-	while (g->st == ST_OK && (g->st = ese_iter_next(it, &key, &value, &g->err)) == ST_OK) {
-		g->st = row_open(value, "a user who was removed", &l, &g->err);
-		if (g->st == ST_OK)
-			g->st = gather(g, &l);
-	}
-	ese_iter_free(it);
-	if (g->st == ST_EOF)
-		g->st = ST_OK;
-}
-
-static enum st put_box(struct call *c, struct wire_rows_out *rows, const struct gathered_box *b)
+static enum st put_box(struct call *c, struct wire_rows_out *rows, const struct box *b)
 {
 	struct pw w;
 
@@ -79,21 +26,18 @@ static enum st put_box(struct call *c, struct wire_rows_out *rows, const struct 
 
 enum st serve_REMOVED_LIST(struct call *c, struct err *err)
 {
-	struct gathered g = { .store = c->store };
 	struct wire_rows_out rows;
+	struct boxes boxes;
 	enum st st = exds_on_loop_0(c, err);
 
+	if (st == ST_OK)
+		st = boxes_gather(c->store, DIR_REMOVED, NULL, &boxes, err);
 	if (st != ST_OK)
 		return st;
-	work_run(gather_run, &g);
-	if (g.st != ST_OK) {
-		free(g.at);
-		return fail(err, g.st, "%s", g.err.text);
-	}
 	wire_rows_begin(&rows, c->rq);
-	for (size_t i = 0; i < g.n && st == ST_OK; i++)
-		st = put_box(c, &rows, &g.at[i]);
-	free(g.at);
+	for (size_t i = 0; i < boxes.n && st == ST_OK; i++)
+		st = put_box(c, &rows, &boxes.at[i]);
+	free(boxes.at);
 	return call_rows_end(c, &rows, st, err);
 }
 

@@ -173,3 +173,73 @@ enum st box_figures(struct store *s, uint64_t mailbox, struct box_figures *out, 
 	database_release(db);
 	return st == ST_NOTFOUND ? ST_OK : st;
 }
+
+/* ---- all of them ---- */
+
+struct gather {
+	struct store *store;
+	enum dir_row kind;
+	const char *only;
+	struct boxes *out;
+	enum st st;
+	struct err err;
+};
+
+static enum st gather_one(struct gather *g, const struct plist *row)
+{
+	struct boxes *b = g->out;
+	struct box *at = b->at;
+	struct err ignored; /* one whose database is down is there, and nobody knows how large */
+
+	if (b->n == b->cap) {
+		b->cap = b->cap ? 2 * b->cap : 16;
+		at = realloc(b->at, b->cap * sizeof *at);
+		if (!at)
+			return fail(&g->err, ST_NOMEM, "out of memory");
+		b->at = at;
+	}
+	at += b->n++;
+	user_read(row, &at->user);
+	at->down = box_figures(g->store, at->user.mailbox, &at->figures, &ignored) != ST_OK;
+	return ST_OK;
+}
+
+/* On a pool thread. */
+static void gather_run(void *arg)
+{
+	struct gather *g = arg;
+	struct span key, value;
+	struct ese_iter *it;
+	struct key from, to;
+	struct plist l;
+
+	key_dir(&from, g->kind, g->only ? span_str(g->only) : SPAN_NONE);
+	to = from;
+	g->st = ese_iter_new(g->store->dir, span_of(from.at, from.len), key_after(&to), &it,
+			     &g->err);
+	if (g->st != ST_OK)
+		return;
+	while (g->st == ST_OK && (g->st = ese_iter_next(it, &key, &value, &g->err)) == ST_OK) {
+		if (g->only && key.len != from.len) /* a longer name */
+			continue;
+		g->st = row_open(value, "a user", &l, &g->err);
+		if (g->st == ST_OK)
+			g->st = gather_one(g, &l);
+	}
+	ese_iter_free(it);
+	if (g->st == ST_EOF)
+		g->st = ST_OK;
+}
+
+enum st boxes_gather(struct store *s, enum dir_row kind, const char *only, struct boxes *out,
+		     struct err *err)
+{
+	struct gather g = { .store = s, .kind = kind, .only = only, .out = out };
+
+	*out = (struct boxes){ 0 };
+	work_run(gather_run, &g);
+	if (g.st == ST_OK)
+		return ST_OK;
+	free(out->at);
+	return fail(err, g.st, "%s", g.err.text);
+}

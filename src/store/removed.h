@@ -24,4 +24,17 @@ struct box_figures {
 };
 enum st box_figures(struct store *s, uint64_t mailbox, struct box_figures *out, struct err *err);
 
+/* Owners and what their mailboxes hold. */
+struct boxes {
+	struct box {
+		struct user user;
+		struct box_figures figures;
+		bool down; /* nobody knows: its database is not up */
+	} * at;            /* free() */
+	size_t n, cap;
+};
+/* F: the rows of that kind (DIR_USER, DIR_REMOVED), or of the user `only`; read on a pool thread. */
+enum st boxes_gather(struct store *s, enum dir_row kind, const char *only, struct boxes *out,
+		     struct err *err);
+
 #endif
