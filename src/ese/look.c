@@ -199,7 +199,7 @@ uint64_t look_pages(const struct ese_db *db)
 	struct stat info;
 
 	return db->read_fd >= 0 && fstat(db->read_fd, &info) == 0
-		       ? (uint64_t)info.st_size / ESE_PAGE
+		       ? ((uint64_t)info.st_size + ESE_PAGE - 1) / ESE_PAGE
 		       : 0;
 }
 

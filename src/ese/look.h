@@ -43,7 +43,7 @@ struct look_head {
 	uint32_t format, state;          /* 1 in use, 2 clean, 3 clean and given away */
 	uint64_t applied;                /* every record before it is in the rows */
 	uint64_t ids, bodies;            /* body ids used so far, bodies now */
-	uint64_t pages;                  /* whole pages of the .stm */
+	uint64_t pages;                  /* of the .stm; the last one may be short */
 };
 uint64_t look_pages(const struct ese_db *db);
 /* Rows 00 and 01.  ST_CORRUPT, ST_IO; ST_BAD: a newer format. */

@@ -250,6 +250,11 @@ static void short_stream(void)
 {
 	assert_int_equal(truncate(stm, (off_t)first_page(other) * ESE_PAGE), 0);
 }
+/* A replay writes a body's last page only as far as the body goes. */
+static void short_last_page(void)
+{
+	assert_int_equal(truncate(stm, (off_t)first_page(other) * ESE_PAGE + 10), 0);
+}
 static void checkpoint(void)
 {
 	char path[300];
@@ -296,6 +301,7 @@ static void one_thing_is_damaged(void **state)
 		{ "a row that nobody knows", stray, "row-stray" },
 		{ "CRCs of no body", stray_crcs, "row-stray" },
 		{ "the streaming file is cut off", short_stream, "body-outside page-damaged" },
+		{ "the last page is short", short_last_page, "" },
 		{ "the checkpoint file", checkpoint, "checkpoint" },
 	};
 
