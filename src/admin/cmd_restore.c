@@ -48,8 +48,6 @@ static enum st read_options(struct job *j, struct err *err)
 	int64_t until = 0;
 	enum st st = ST_OK;
 
-	if (!c->options[ESE_RESTORE_TO])
-		return fail(err, ST_BAD, "--to HOME says where to; it must not be a home in use");
 	if (!options_home(c->options[ESE_RESTORE_TO], j->home, sizeof j->home))
 		return fail(err, ST_TOOBIG, "%.100s: path too long", c->options[ESE_RESTORE_TO]);
 	if (c->options[ESE_RESTORE_UNTIL])
@@ -243,6 +241,11 @@ int cmd_ese_restore(struct cli *c)
 	enum st st;
 	int status;
 
+	if (!c->options[ESE_RESTORE_TO]) {
+		free(j);
+		fprintf(stderr, "mailroot: --to HOME says which home to make\n");
+		return 2;
+	}
 	if (!j) {
 		fail(&err, ST_NOMEM, "out of memory");
 		return cli_fail(&err);

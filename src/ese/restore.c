@@ -363,7 +363,8 @@ static enum st note_dbs(struct restore *r, const struct bk_group *g, struct ese 
 	enum st st = ST_OK;
 
 	for (size_t i = 0; i < r->out->ndbs; i++)
-		if (strcmp(r->out->dbs[i].group, g->name) == 0)
+		if (strcmp(r->out->dbs[i].group, g->name) == 0 &&
+		    r->out->dbs[i].state == RESTORED_GOOD)
 			r->out->dbs[i].state = RESTORED_REMOVED;
 	for (unsigned i = 0; i < n && i < ESE_DATABASES; i++) {
 		struct ese_db_info info;
@@ -387,9 +388,9 @@ static enum st note_dbs(struct restore *r, const struct bk_group *g, struct ese 
 	return st;
 }
 
-/* The engine's recovery does the work; afterwards the group is closed in order. */
-static enum st replay(struct restore *r, const struct bk_group *g, const char *folder,
-		      struct err *err)
+/* The engine's recovery does the work, and the group is closed in order.  `last`: it is as it will be found. */
+static enum st open_once(struct restore *r, const struct bk_group *g, const char *folder, bool last,
+			 struct err *err)
 {
 	struct engine e = { .lock = PTHREAD_MUTEX_INITIALIZER };
 	struct ese_options o = { .reserve_bytes = 1, .broken = on_broken, .arg = &e };
@@ -399,6 +400,8 @@ static enum st replay(struct restore *r, const struct bk_group *g, const char *f
 	if (st != ST_OK)
 		return st;
 	st = note_dbs(r, g, ese, err);
+	if (st == ST_OK && last && g->circular)
+		st = ese_set_circular(ese, true, err);
 	ese_close(ese);
 	if (st != ST_OK)
 		return st;
@@ -596,10 +599,13 @@ static enum st restore_group(struct restore *r, const struct bk_group *g, struct
 				      g->name)
 			       : st;
 	if (st == ST_OK && rg->rolled)
-		st = replay(r, g, folder, err);
+		st = open_once(r, g, folder, false, err);
 	if (st == ST_OK)
 		st = drop_unwanted(r, g, folder, err);
-	return st == ST_OK ? own_log(r, g, folder, end, err) : st;
+	if (st == ST_OK)
+		st = own_log(r, g, folder, end, err);
+	/* What a server will do first: it is seen here that it can, and the log and the checkpoint are then there as always. */
+	return st == ST_OK ? open_once(r, g, folder, true, err) : st;
 }
 
 /* What is to be looked at, for the progress. */

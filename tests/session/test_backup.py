@@ -114,6 +114,8 @@ def restored(server, backup, to, *options, status=0):
     assert done.returncode == status, (done.returncode, done.stderr, done.stdout)
     copy = Restored(to, server.ports)
     copy.report = json.loads(done.stdout)
+    checked = copy.run("ese", "check", check=False)
+    assert checked.returncode == 0, checked.stdout
     copy.start()
     try:
         yield copy
@@ -208,6 +210,7 @@ def test_a_time_cuts_exactly(tmp_path):
         text = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S") + f".{rest:09d}Z"
         with restored(server, folder, tmp_path / f"at{n}", "--logs", server.home / "groups/first", "--until", text) as copy:
             assert messages(copy, "alice") == {m: sent[m] for m in range(1, n + 1)}
+    assert restore(server, folder, "", check=False).returncode != 0
     early = restore(server, folder, tmp_path / "early", "--until", "2020-01-01T00:00:00Z", check=False)
     assert early.returncode == 1 and "finished by then" in early.stderr
     assert not (tmp_path / "early/groups").exists()
