@@ -183,8 +183,20 @@ static enum st load_space(struct ese_db *db, struct err *err)
 	return st == ST_EOF ? ST_OK : st;
 }
 
+/* A replay writes the bytes of a body, and its last page may be the file's last: the file has whole pages only.  If that
+ * fails, nothing is lost: the rest of the page is not the body's. */
+static void whole_pages(struct ese_db *db)
+{
+	struct stat info;
+
+	if (fstat(db->fd, &info) == 0 && info.st_size % ESE_PAGE != 0)
+		io_truncate(db->fd, ((uint64_t)info.st_size / ESE_PAGE + 1) * ESE_PAGE, db->name,
+			    NULL);
+}
+
 void db_begin(struct ese_db *db)
 {
+	whole_pages(db);
 	space_begin(db->space);
 	/* Some ids may have been handed out without reaching rows or log. */
 	db->next_id += ID_GAP;

@@ -201,8 +201,14 @@ static void restore_has(struct job *j, struct back *b, int n, const char *what)
 	struct err err = { 0 };
 	struct rig r = { .o = j->r->o };
 
+	struct stat info;
+	char stm[200];
+
 	if (restore(j, b, &err) != ST_OK)
 		fail_msg("%s: %s", what, err.text);
+	snprintf(stm, sizeof(stm), "%s/first/mailbox/one.stm", b->to);
+	assert_int_equal(stat(stm, &info), 0);
+	assert_int_equal(info.st_size % ESE_PAGE, 0);
 	snprintf(r.dir, sizeof(r.dir), "%.100s/first", b->to);
 	r.o.arg = &r;
 	rig_open(&r);
