@@ -236,6 +236,17 @@ static void do_backup(struct worker *w, uint64_t t)
 	w->backup = NULL;
 }
 
+static void do_compact(struct worker *w, uint64_t t)
+{
+	struct ese_compact_options o = { .bodies_max = 1 + t % 4, .punch = t % 2 };
+	struct ese_compact_figures figures;
+	struct err err = { 0 };
+	enum st st = ese_compact(w->db, &o, &figures, &err);
+
+	if (st != ST_BAD) /* a file system that can't punch holes */
+		need(w, st, "compact", &err);
+}
+
 void commit_two(struct worker *w, uint64_t t)
 {
 	struct ese_batch *b = new_batch(w, w->two);
@@ -309,6 +320,9 @@ static void do_beside(struct worker *w, enum beside what, uint64_t t)
 	case B_CIRCULAR:
 		if (w->switching)
 			need(w, ese_set_circular(w->g, !ese_circular(w->g), &err), "switch", &err);
+		return;
+	case B_COMPACT:
+		do_compact(w, t);
 		return;
 	case B_TWO_COMMIT:
 		two_commit(w, t);

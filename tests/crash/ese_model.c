@@ -42,9 +42,9 @@ static uint32_t body_len(struct dice *d)
 
 struct step plan(const struct model *m, uint64_t seed, uint64_t t)
 {
-	static const enum beside beside[] = { B_CHECKPOINT, B_CHECKPOINT, B_BACKUP,
-					      B_BACKUP,     B_CIRCULAR,   B_TWO_COMMIT,
-					      B_TWO_COMMIT, B_TWO_COMMIT, B_TWO_DOWN,
+	static const enum beside beside[] = { B_CHECKPOINT, B_CHECKPOINT, B_BACKUP,     B_BACKUP,
+					      B_CIRCULAR,   B_COMPACT,    B_COMPACT,    B_COMPACT,
+					      B_TWO_COMMIT, B_TWO_COMMIT, B_TWO_COMMIT, B_TWO_DOWN,
 					      B_TWO_REMOVE };
 	struct dice d = dice_for(seed, t);
 	struct step s = { .nrows = 1 + roll(&d, 4) };

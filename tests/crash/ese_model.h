@@ -3,7 +3,7 @@
  * Everything follows from the seed.  Batch t puts and deletes rows, writes, links and unlinks bodies of the database
  * "mailbox/one", and always sets the row "seq" to t, so that what is found after a crash says which batch was the
  * last; the model is the same played in memory up to that batch.  Between the batches there are checkpoints, backups,
- * the switch of circular logging, and the life of a second database. */
+ * compaction, the switch of circular logging, and the life of a second database. */
 #ifndef CRASH_ESE_MODEL_H
 #define CRASH_ESE_MODEL_H
 
@@ -40,6 +40,7 @@ enum beside {
 	B_CHECKPOINT,
 	B_BACKUP, /* begin one, or end the one under way */
 	B_CIRCULAR,
+	B_COMPACT,    /* some bodies; and the file is cut, or holes are punched */
 	B_TWO_COMMIT, /* the second database: it is brought up and gets a batch */
 	B_TWO_DOWN,
 	B_TWO_REMOVE
