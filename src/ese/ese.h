@@ -32,7 +32,7 @@ struct ese_db; /* a database in it */
 struct ese_options {
 	uint32_t segment_bytes; /* log file size, multiple of 4096 (default 5 MiB) */
 	uint64_t
-		checkpoint_bytes; /* log written since the last checkpoint that starts one (default 20 MiB) */
+		checkpoint_bytes; /* log written since the last checkpoint that starts one (default 64 MiB) */
 	uint64_t
 		queue_bytes; /* unsynced log bytes that make ese_body_write say ST_BUSY (default 4 MiB) */
 	uint64_t

@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A group stops growing here, so that the apply thread gets its share while the next one is written. */
-#define GROUP_ENOUGH (1024u * 1024)
+/* A group stops growing here, should the queue ever be longer. */
+#define GROUP_ENOUGH (4u * 1024 * 1024)
 /* Bytes of bodies wait for the batch that needs them, up to this: a sync for them alone helps nobody. */
 #define LAZY_BYTES   (256u * 1024)
 #define GROUP_FIRST  (REC_HEAD + REC_GROUP_PAYLOAD)
