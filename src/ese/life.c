@@ -416,6 +416,16 @@ static enum st sync_folder(const struct ese *g, const char *name, struct err *er
 	return is_there(folder) ? io_sync_dir(folder, err) : ST_OK;
 }
 
+/* Of a removed one only the log may still know; the files under its name are those of a later one. */
+static bool name_is_free(const struct ese_db *db)
+{
+	const struct ese_db *other = db->g->dbs;
+
+	while (other && (other == db || other->removed || strcmp(other->name, db->name) != 0))
+		other = other->next;
+	return !other;
+}
+
 static enum st hide_files(struct ese_db *db, struct err *err)
 {
 	enum st st = rename_gone(db, ".edb", err);
@@ -447,6 +457,10 @@ enum st db_finish_removal(struct ese_db *db, struct err *err)
 
 	db->live = false;
 	db_close_files(db);
+	if (!name_is_free(db)) {
+		db->removed = true;
+		return ST_OK;
+	}
 	st = hide_files(db, err);
 	if (st == ST_OK)
 		delete_files(db);

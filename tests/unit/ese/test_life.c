@@ -224,6 +224,39 @@ static void a_removed_database_is_gone_for_good_and_its_name_is_free(void **stat
 	rig_remove(&r);
 }
 
+/* The log of before tells of the removal of another database of that name. */
+static void a_kill_soon_after_a_name_was_used_again_leaves_the_new_database(void **state)
+{
+	struct err err = { 0 };
+	struct rig r, two, again, copy;
+	uint64_t id;
+
+	(void)state;
+	rig_make(&r);
+	rig_open(&r);
+	two = with(&r, "two");
+	rig_put(&two, "k", "old");
+	rig_body(&two, 50000, 1);
+	must(ese_db_remove(two.db, &err), &err);
+	again = with(&r, "two");
+	rig_put(&again, "k", "new");
+	id = rig_body(&again, 60000, 2);
+	rig_fork(&r, &copy);
+	rig_close(&r);
+	rig_remove(&r);
+	for (int opened = 0; opened < 2; opened++) {
+		rig_open(&copy);
+		assert_int_equal(info_of(copy.g, "two").state, ESE_UP);
+		assert_int_equal(ese_db_list(copy.g, NULL, 0), 2);
+		again = with(&copy, "two");
+		assert_string_equal(rig_get(&again, "k"), "new");
+		rig_check_body(&again, id, 60000, 2);
+		assert_true(there(&copy, "two.edb") && there(&copy, "two.stm"));
+		rig_close(&copy);
+	}
+	rig_remove(&copy);
+}
+
 /* ---- failed ---- */
 
 /* "two" loses something; the group comes up without it, keeps its log, and it comes back when it is mended. */
@@ -690,6 +723,7 @@ int main(void)
 		cmocka_unit_test(a_database_in_use_is_not_dismounted),
 		cmocka_unit_test(a_kill_after_each_change_leaves_it),
 		cmocka_unit_test(a_removed_database_is_gone_for_good_and_its_name_is_free),
+		cmocka_unit_test(a_kill_soon_after_a_name_was_used_again_leaves_the_new_database),
 		cmocka_unit_test(a_database_that_fails_alone_is_mended_and_replayed),
 		cmocka_unit_test(a_failed_database_is_removed_and_lets_the_log_go),
 		cmocka_unit_test(
