@@ -263,9 +263,11 @@ static enum st next_here(struct log_reader *r, struct log_group *out, struct err
 {
 	struct scan s = { span_of(r->bytes, r->head.size), r->head.gen,
 			  le32_get(r->head.signature) };
+	/* A recovery that met no group does not know the number of the last one. */
+	bool anew = r->off == SEG_HEAD && r->head.prev_end != 0;
 
 	if (scan_group(&s, r->off, out) != ST_OK ||
-	    (r->number != 0 && out->head.number != r->number + 1))
+	    (r->number != 0 && !anew && out->head.number != r->number + 1))
 		return end_or_damage(r, &s, err);
 	r->off += out->head.bytes;
 	r->number = out->head.number;

@@ -211,6 +211,7 @@ static enum st next_group(struct log_tail *t, uint64_t durable, struct log_step 
 			  struct err *err)
 {
 	bool open = pos_gen(durable) == t->head.gen;
+	bool anew = t->off == SEG_HEAD && t->head.prev_end != 0; /* as in log_read.c */
 	struct scan s = { .gen = t->head.gen, .mark = le32_get(t->head.signature) };
 	struct log_group g;
 	enum st st = read_on(t, open ? pos_off(durable) : UINT32_MAX, err);
@@ -219,7 +220,7 @@ static enum st next_group(struct log_tail *t, uint64_t durable, struct log_step 
 		return st;
 	s.bytes = span_of(t->bytes, t->have);
 	if (scan_group(&s, t->off, &g) != ST_OK ||
-	    (t->number != 0 && g.head.number != t->number + 1))
+	    (t->number != 0 && !anew && g.head.number != t->number + 1))
 		return damaged(t, err);
 	t->off += g.head.bytes;
 	t->number = g.head.number;

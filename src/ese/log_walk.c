@@ -132,6 +132,9 @@ static enum st take_groups(struct walk *k, uint32_t end, struct err *err)
 	char text[200];
 	enum st st;
 
+	if (k->off == SEG_HEAD && k->cur.head.prev_end != 0)
+		k->number =
+			0; /* a recovery that met no group does not know the number of the last one */
 	while (k->off < s.bytes.len && !k->ended) {
 		bool next = scan_group(&s, k->off, &g) == ST_OK &&
 			    (!k->number || g.head.number > k->number);

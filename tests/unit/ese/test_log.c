@@ -345,6 +345,40 @@ static void an_older_copy_of_the_rows_is_noticed(void **state)
 	}
 }
 
+/* A recovery that meets no group begins to count anew: that is no gap. */
+static void logs_that_two_recoveries_began_are_read_through(void **state)
+{
+	struct log_reader *reader;
+	struct log_group g;
+	struct err err = { 0 };
+	struct rig a, b;
+	enum st st;
+
+	(void)state;
+	rig_make(&a);
+	a.o.keep_logs = true;
+	rig_open(&a);
+	for (int i = 0; i < 5; i++)
+		rig_put(&a, "row", "value");
+	rig_fork(&a, &b);
+	rig_close(&a);
+	rig_remove(&a);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(ese_open(b.dir, &b.o, &b.g, NULL), ST_OK);
+		ese_close(b.g);
+	}
+	rig_open(&b);
+	rig_put(&b, "row", "last");
+	rig_close(&b);
+	assert_int_equal(log_read_open(b.dir, 0, NULL, &reader, NULL), ST_OK);
+	while ((st = log_read_group(reader, &g, &err)) == ST_OK)
+		;
+	if (st != ST_EOF)
+		fail_msg("%s", err.text);
+	log_read_close(reader);
+	rig_remove(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -360,6 +394,7 @@ int main(void)
 		cmocka_unit_test(a_torn_manifest_costs_only_time),
 		cmocka_unit_test(an_older_copy_of_the_rows_is_noticed),
 		cmocka_unit_test(the_log_goes_on_behind_a_torn_end_and_is_read_across_it),
+		cmocka_unit_test(logs_that_two_recoveries_began_are_read_through),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
