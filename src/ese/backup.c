@@ -191,7 +191,7 @@ static enum st begin_full(struct ese_backup *b, struct err *err)
 	pthread_mutex_lock(&g->lock);
 	if (first)
 		g->backup_holds = first;
-	b->first_gen = g->circular || g->direct_now > 0 ? 0 : g->backup_holds;
+	b->first_gen = g->backup_circular ? 0 : g->backup_holds;
 	pthread_mutex_unlock(&g->lock);
 	return ST_OK;
 }
@@ -212,6 +212,7 @@ enum st ese_backup_begin(struct ese *g, bool full, struct ese_backup **out, stru
 	if (!busy) {
 		bool chain = chain_of(g) == CHAIN_WHOLE;
 
+		g->backup_circular = g->circular || g->direct_now > 0;
 		b->first_gen = chain ? pos_gen(g->facts.last_pos) : 0;
 		g->backup_holds = chain && !full ? b->first_gen : pos_gen(g->checkpoint_pos);
 	}
@@ -230,21 +231,37 @@ enum st ese_backup_begin(struct ese *g, bool full, struct ese_backup **out, stru
 	return ST_OK;
 }
 
+/* Now, or at any time since it began: its logs could not bring it further. */
+static bool was_circular(const struct ese_backup *b)
+{
+	bool was;
+
+	pthread_mutex_lock(&b->g->lock);
+	was = b->g->backup_circular;
+	pthread_mutex_unlock(&b->g->lock);
+	return was;
+}
+
 void ese_backup_info(const struct ese_backup *b, struct ese_backup_info *out)
 {
 	*out = (struct ese_backup_info){ .first_gen = b->first_gen,
 					 .ndbs = b->ndbs,
 					 .dbs = b->dbs,
-					 .circular = ese_circular(b->g) };
+					 .circular = was_circular(b) };
 	memcpy(out->signature, b->g->signature, LOG_SIGNATURE);
 }
 
 enum st ese_backup_roll(struct ese_backup *b, uint32_t *next_out, struct err *err)
 {
 	uint64_t now = (uint64_t)clock_real();
+	bool circular = was_circular(b);
 	enum st st;
 
-	if (ese_circular(b->g)) {
+	if (circular && !b->full)
+		return fail(err, ST_BAD,
+			    "%s: circular logging was switched on meanwhile: a full backup is due",
+			    b->g->dir);
+	if (circular) {
 		*next_out = 0;
 		return ST_OK;
 	}
@@ -266,7 +283,8 @@ static void note_done(struct checkpoint_facts *f, void *arg)
 	if (b->full) {
 		f->full_pos = f->last_pos;
 		f->full_time = f->last_time;
-		f->flags &= ~CHECKPOINT_CHAIN_BROKEN;
+		if (!b->g->backup_circular)
+			f->flags &= ~CHECKPOINT_CHAIN_BROKEN;
 	}
 	b->g->backup_holds = 0;
 }

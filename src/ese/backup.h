@@ -34,7 +34,7 @@ struct ese_backup_info {
 enum st ese_backup_begin(struct ese *g, bool snapshot, struct ese_backup **out, struct err *err);
 void ese_backup_info(const struct ese_backup *b, struct ese_backup_info *out);
 /* Close the open log file: everything acknowledged before the call is in files below *next_out, which change no more.
- * 0 with circular logging. */
+ * 0 with circular logging, now or since the backup began.  ST_BAD: that, and the backup is an incremental one. */
 enum st ese_backup_roll(struct ese_backup *b, uint32_t *next_out, struct err *err);
 /* Let everything go; frees b.  `done`: the copy is durable: the checkpoint slot says so, and log files below the last
  * roll's *next_out are given away (which ST_OK means; the rest happens whatever comes). */

@@ -307,7 +307,9 @@ enum st checkpoint_rewrite(struct ese *g, struct err *err)
 		return ST_OK;
 	if (err)
 		*err = why;
-	group_break(g, &why);
+	/* Whoever feeds a standby ends it. */
+	if (!g->standby)
+		group_break(g, &why);
 	return st;
 }
 

@@ -339,8 +339,10 @@ static enum st commit_moves(struct job *j, struct err *err)
 {
 	enum st st;
 
-	if (!j->batch)
+	if (!j->batch) {
+		end_batch(j); /* what was damaged may have begun */
 		return ST_OK;
+	}
 	st = ese_commit(j->batch, moved, j->db, err);
 	if (st == ST_OK) {
 		j->commits++;

@@ -70,13 +70,11 @@ enum st direct_sync(void *arg, struct err *err)
 }
 
 /* On: the slot says so before the first body goes beside the log, and the logs that are kept for the last backup can't be rolled
- * forward over it any more.  `arg` is whether it is on. */
-static void change_flags(struct checkpoint_facts *f, void *arg)
+ * forward over it any more. */
+static void change_flags(struct checkpoint_facts *f, bool on)
 {
-	const bool *on = arg;
-
 	f->flags &= ~CHECKPOINT_CIRCULAR;
-	if (*on)
+	if (on)
 		f->flags |= CHECKPOINT_CIRCULAR | CHECKPOINT_DIRECT | CHECKPOINT_CHAIN_BROKEN;
 }
 
@@ -84,11 +82,18 @@ enum st ese_set_circular(struct ese *g, bool on, struct err *err)
 {
 	enum st st;
 
+	/* From the first change to the last: two who switch must not leave one thing in the slot and the other here. */
+	pthread_mutex_lock(&g->slot);
 	if (!on)
 		g->circular = false;
-	st = checkpoint_facts_change(g, change_flags, &on, err);
+	pthread_mutex_lock(&g->lock);
+	change_flags(&g->facts, on);
+	g->backup_circular |= on;
+	pthread_mutex_unlock(&g->lock);
+	st = checkpoint_rewrite(g, err);
 	if (st == ST_OK && on)
 		g->circular = true;
+	pthread_mutex_unlock(&g->slot);
 	return st;
 }
 

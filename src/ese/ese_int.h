@@ -107,6 +107,7 @@ struct ese {
 	struct err broken_why;
 	uint32_t
 		backup_holds; /* lock: a backup is under way and needs log files from here on; 0: none is */
+	bool backup_circular; /* lock: since it began, bodies may have gone beside the log */
 	bool mark_rows; /* to the apply thread: write the applied position into every database */
 	bool apply_runs, checkpointer_runs;
 	pthread_t apply_thread, checkpointer;

@@ -58,6 +58,7 @@ void db_fail(struct ese_db *db, const struct err *why)
 {
 	db->live = false;
 	db->replaying = false;
+	db->beside = NULL;
 	db_close_files(db);
 	set_state(db, ESE_FAILED, why->text);
 }

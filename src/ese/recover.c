@@ -70,6 +70,39 @@ static enum st make(struct replay *r, const struct rec_attach *a, uint64_t pos, 
 	return ST_OK;
 }
 
+/* It was removed, as a record said.  A standby has no slot written for that as the source had, and without one the next opening
+ * would take a later database of the same name for this one. */
+static enum st finish_removal(struct ese_db *db, struct err *err)
+{
+	struct ese *g = db->g;
+	enum st st = db_finish_removal(db, err);
+
+	if (st != ST_OK || !g->standby)
+		return st;
+	pthread_mutex_lock(&g->slot);
+	st = checkpoint_rewrite(g, err);
+	pthread_mutex_unlock(&g->slot);
+	return st;
+}
+
+/* A database of that name that is there already is a later one, of an earlier replay: the one to be made is removed
+ * further on. */
+static enum st created(struct replay *r, const struct rec_attach *a, uint64_t pos, struct err *err)
+{
+	char name[ESE_NAME_MAX + 1];
+	struct ese_db *old;
+	enum st st = ST_OK;
+
+	snprintf(name, sizeof(name), "%.*s", (int)a->name.len, a->name.at);
+	old = db_by_name(r->g, name);
+	if (old && old->detached)
+		st = finish_removal(old, err);
+	if (st != ST_OK)
+		return st;
+	return old && !old->removed ? add_lost(r->g, a->id, a->name, pos, err)
+				    : make(r, a, pos, err);
+}
+
 static enum st attached(struct replay *r, const struct rec *rec, uint32_t format, struct err *err)
 {
 	struct ese_db *db = db_by_number(r->g, rec->db);
@@ -83,7 +116,7 @@ static enum st attached(struct replay *r, const struct rec *rec, uint32_t format
 	if (db)
 		db->removed = true;
 	if (r->create && a.how == ATTACH_CREATED)
-		return make(r, &a, rec->pos, err);
+		return created(r, &a, rec->pos, err);
 	return add_lost(r->g, a.id, a.name, rec->pos, err);
 }
 
@@ -312,7 +345,7 @@ static enum st finish_removals(struct ese *g, struct err *err)
 
 	for (struct ese_db *db = g->dbs; st == ST_OK && db; db = db->next)
 		if (db->detached && !db->removed)
-			st = db_finish_removal(db, err);
+			st = finish_removal(db, err);
 	return st;
 }
 

@@ -260,6 +260,28 @@ static bool is_known(const struct restore *r, const struct bk_group *g, uint64_t
 	return false;
 }
 
+/* The backup's database of that name, if it has one: it was removed before another could get the name. */
+static struct bk_db *named(const struct reading *k, const char *name)
+{
+	struct bk *m = k->r->m;
+
+	for (size_t i = 0; i < m->ndbs; i++)
+		if (strcmp(m->dbs[i].group, k->g->name) == 0 && strcmp(m->dbs[i].name, name) == 0)
+			return &m->dbs[i];
+	return NULL;
+}
+
+static enum st clear_files(const struct reading *k, const char *name, struct err *err)
+{
+	char path[SEG_PATH_MAX];
+	enum st st;
+
+	snprintf(path, sizeof(path), "%s/%s.edb", k->folder, name);
+	st = restore_clear(path, err);
+	snprintf(path, sizeof(path), "%s/%s.stm", k->folder, name);
+	return st == ST_OK && access(path, F_OK) == 0 ? io_unlink(path, err) : st;
+}
+
 /* A database that was made behind the backup's position: empty, and everything of it is in the log from here on. */
 static enum st make_db(struct reading *k, const struct rec_attach *a, uint64_t pos, struct err *err)
 {
@@ -283,6 +305,10 @@ static enum st make_db(struct reading *k, const struct rec_attach *a, uint64_t p
 	snprintf(path, sizeof(path), "%s/%s", k->folder, name);
 	if (rmdir(path) < 0)
 		return fail_errno(err, "%s", path);
+	d = named(k, name);
+	st = d ? clear_files(k, name, err) : ST_OK;
+	if (st != ST_OK)
+		return st;
 	snprintf(path, sizeof(path), "%s/%s.stm", k->folder, name);
 	st = io_open(path, O_RDWR | O_CREAT, &fd, err);
 	if (st != ST_OK)
@@ -303,7 +329,8 @@ static enum st make_db(struct reading *k, const struct rec_attach *a, uint64_t p
 		st = pdb_flush(rows, err);
 	pdb_batch_free(b);
 	pdb_close(rows);
-	d = bk_add_db(k->r->m);
+	if (!d)
+		d = bk_add_db(k->r->m);
 	if (!d)
 		return fail(err, ST_NOMEM, "database %s", name);
 	*d = (struct bk_db){ .group = k->g->name,

@@ -1,4 +1,5 @@
 /* test_circular.c - bodies beside the log: they are not in it, and no replay spoils them. */
+#include "ese/ese_int.h"
 #include "rig.h"
 
 #include "base/crc32c.h"
@@ -203,6 +204,77 @@ struct pieces {
 	char text[200];
 };
 
+static void *switch_on(void *arg)
+{
+	for (unsigned i = 0; i < 8; i++)
+		assert_int_equal(ese_set_circular(arg, true, NULL), ST_OK);
+	return NULL;
+}
+
+static void what_is_switched_from_two_sides_is_the_same_in_slot_and_service(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	make(&r, false);
+	for (unsigned i = 0; i < 40; i++) {
+		struct checkpoint_facts facts;
+		pthread_t other;
+
+		assert_int_equal(pthread_create(&other, NULL, switch_on, r.g), 0);
+		for (unsigned n = 0; n < 8; n++)
+			assert_int_equal(ese_set_circular(r.g, false, NULL), ST_OK);
+		pthread_join(other, NULL);
+		checkpoint_facts(r.g, &facts);
+		assert_int_equal(r.g->circular, (facts.flags & CHECKPOINT_CIRCULAR) != 0);
+	}
+	rig_close(&r);
+	rig_remove(&r);
+}
+
+/* Bodies of the time in between are neither in the snapshot nor in the log. */
+static void a_backup_that_was_switched_under_has_no_chain(void **state)
+{
+	(void)state;
+	for (int late = 0; late < 2; late++) {
+		struct ese_backup *b;
+		struct err err = { 0 };
+		struct ese_logs logs;
+		struct rig r;
+		uint32_t next;
+
+		make(&r, false);
+		rig_put(&r, "k", "v");
+		assert_int_equal(ese_backup_begin(r.g, true, &b, &err), ST_OK);
+		if (late)
+			assert_int_equal(ese_backup_roll(b, &next, &err), ST_OK);
+		assert_int_equal(ese_set_circular(r.g, true, &err), ST_OK);
+		rig_body(&r, 300000, 1);
+		assert_int_equal(ese_set_circular(r.g, false, &err), ST_OK);
+		rig_settle(&r);
+		assert_false(ese_circular(r.g));
+		if (!late) {
+			assert_int_equal(ese_backup_roll(b, &next, &err), ST_OK);
+			assert_int_equal(next, 0);
+		}
+		assert_int_equal(ese_backup_end(b, true, &err), ST_OK);
+		ese_logs(r.g, &logs);
+		assert_int_equal(logs.chain, CHAIN_BROKEN);
+		/* An incremental one, on a chain that is whole. */
+		assert_int_equal(ese_backup_begin(r.g, true, &b, &err), ST_OK);
+		assert_int_equal(ese_backup_roll(b, &next, &err), ST_OK);
+		assert_int_equal(ese_backup_end(b, true, &err), ST_OK);
+		ese_logs(r.g, &logs);
+		assert_int_equal(logs.chain, CHAIN_WHOLE);
+		assert_int_equal(ese_backup_begin(r.g, false, &b, &err), ST_OK);
+		assert_int_equal(ese_set_circular(r.g, true, &err), ST_OK);
+		assert_int_equal(ese_backup_roll(b, &next, &err), ST_BAD);
+		assert_int_equal(ese_backup_end(b, false, &err), ST_OK);
+		rig_close(&r);
+		rig_remove(&r);
+	}
+}
+
 static enum st note_piece(void *arg, const struct rec_body *p, struct err *err)
 {
 	struct pieces *all = arg;
@@ -333,6 +405,8 @@ int main(void)
 		cmocka_unit_test(a_replay_leaves_pages_alone_that_a_later_body_took_beside_the_log),
 		cmocka_unit_test(a_body_given_up_half_way_leaves_its_pages_to_others_in_order),
 		cmocka_unit_test(switching_is_safe_with_bodies_on_their_way),
+		cmocka_unit_test(what_is_switched_from_two_sides_is_the_same_in_slot_and_service),
+		cmocka_unit_test(a_backup_that_was_switched_under_has_no_chain),
 		cmocka_unit_test(only_bytes_that_nobody_took_since_are_written_again),
 		cmocka_unit_test(writers_and_switches_at_the_same_time),
 	};

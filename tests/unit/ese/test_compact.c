@@ -241,6 +241,26 @@ static void a_damaged_body_stays_where_it_is_and_is_reported(void **state)
 	rig_remove(&r);
 }
 
+/* It began to be written beside the log, and came to nothing. */
+static void a_damaged_body_does_not_keep_logging_circular(void **state)
+{
+	uint64_t ids[2];
+	struct rig r;
+
+	(void)state;
+	make(&r, true);
+	for (unsigned i = 0; i < 2; i++)
+		ids[i] = rig_body(&r, 300000, i);
+	unlink_bodies(&r, ids, 1);
+	flip(&r, ids[1], 0);
+	assert_int_equal(compact(&r, (struct ese_compact_options){ 0 }).bodies_damaged, 1);
+	assert_int_equal(ese_set_circular(r.g, false, NULL), ST_OK);
+	rig_settle(&r);
+	assert_false(ese_circular(r.g));
+	rig_close(&r);
+	rig_remove(&r);
+}
+
 static void a_body_is_verified_before_its_place_is_given_away(void **state)
 {
 	struct ese_scatter s;
@@ -373,6 +393,7 @@ int main(void)
 		cmocka_unit_test(a_kill_in_between_loses_nothing),
 		cmocka_unit_test(a_reader_goes_on_where_he_began),
 		cmocka_unit_test(a_damaged_body_stays_where_it_is_and_is_reported),
+		cmocka_unit_test(a_damaged_body_does_not_keep_logging_circular),
 		cmocka_unit_test(a_body_is_verified_before_its_place_is_given_away),
 		cmocka_unit_test(punched_pages_get_blocks_again),
 		cmocka_unit_test(bodies_come_and_go_while_others_move),

@@ -361,6 +361,49 @@ static void databases_come_and_go_with_their_source(void **state)
 	rig_remove(&source);
 }
 
+/* Whatever of it the standby had in its checkpoint when it was killed: 0 nothing, 1 the first of that name, 2 that one's
+ * removal too. */
+static void a_name_that_is_used_again_is_followed(void **state)
+{
+	(void)state;
+	for (int seen = 0; seen < 3; seen++) {
+		struct rig source, standby, killed;
+		struct ese_standby *s;
+
+		make_source(&source);
+		make_standby(&source, &standby);
+		s = open_standby(&standby);
+		for (int step = 0; step < 3; step++) {
+			if (step == 1)
+				assert_int_equal(
+					ese_db_remove(open_db(&source, "mailbox/name", false),
+						      NULL),
+					ST_OK);
+			else
+				put_in(open_db(&source, "mailbox/name", true), "key",
+				       step ? "of the second" : "of the first");
+			ship_all(&source, s);
+			if (step < seen) {
+				assert_int_equal(ese_standby_close(s, NULL), ST_OK);
+				s = open_standby(&standby);
+			}
+		}
+		rig_fork(&standby, &killed);
+		assert_int_equal(ese_standby_close(s, NULL), ST_OK);
+		s = open_standby(&killed);
+		put_in(open_db(&source, "mailbox/name", false), "later", "still");
+		ship_all(&source, s);
+		promote(s, &killed);
+		assert_true(has(open_db(&killed, "mailbox/name", false), "key", "of the second"));
+		assert_true(has(open_db(&killed, "mailbox/name", false), "later", "still"));
+		rig_close(&killed);
+		rig_close(&source);
+		rig_remove(&killed);
+		rig_remove(&standby);
+		rig_remove(&source);
+	}
+}
+
 /* A brand-new group needs no backup: its log has all of it. */
 static void an_empty_folder_follows_from_the_first_file(void **state)
 {
@@ -424,6 +467,7 @@ int main(void)
 		cmocka_unit_test(two_that_parted_do_not_mix),
 		cmocka_unit_test(damaged_and_misplaced_groups_are_refused_and_leave_it_as_it_was),
 		cmocka_unit_test(databases_come_and_go_with_their_source),
+		cmocka_unit_test(a_name_that_is_used_again_is_followed),
 		cmocka_unit_test(an_empty_folder_follows_from_the_first_file),
 		cmocka_unit_test(bodies_beside_the_log_end_it_with_a_reason),
 	};
