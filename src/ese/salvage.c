@@ -84,7 +84,8 @@ static enum st copy_folder(const char *from, const char *to, struct err *err)
 
 /* ---- opening the rows ---- */
 
-/* As they are; else a copy with its MANIFEST mended; else a copy with a new MANIFEST.  ST_CORRUPT: nothing helped. */
+/* As they are; else a copy with a new MANIFEST (one that is cut off where it is damaged may be very old).  ST_CORRUPT: nothing
+ * helped. */
 static enum st open_rows(struct salvage *s, struct ese_db **out, struct err *err)
 {
 	struct err why = { 0 };
@@ -104,12 +105,9 @@ static enum st open_rows(struct salvage *s, struct ese_db **out, struct err *err
 	st = copy_folder(s->src.edb, s->rows, err);
 	if (st != ST_OK)
 		return st;
-	st = pdb_open(s->rows, false, &conf, &p, &why);
-	if (st != ST_OK) {
-		st = pdb_repair(s->rows, &why);
-		if (st == ST_OK)
-			st = pdb_open(s->rows, false, &conf, &p, &why);
-	}
+	st = pdb_repair(s->rows, &why);
+	if (st == ST_OK)
+		st = pdb_open(s->rows, false, &conf, &p, &why);
 	if (st != ST_OK) {
 		tell(s, FOUND_DB_UNREADABLE, why.text);
 		return ST_CORRUPT;

@@ -1,8 +1,7 @@
 /* salvage.h - everything of a damaged database that can still be read, as one database for looking at.
  *
  * Nothing of the input is changed.  What has to be put together goes to a scratch folder:
- *   - rows that RocksDB can't open are opened on a copy of its files: with the torn end of its MANIFEST cut off, or
- *     with a new MANIFEST made from the files of rows;
+ *   - rows that RocksDB can't open are opened on a copy of its files, with a new MANIFEST made from the files of rows;
  *   - rows that can't be read are taken from the log, where it still has them;
  *   - what the log holds beyond the rows is applied, group by group, past damaged places and missing files;
  *   - bytes of bodies that the log holds stand in for pages that are damaged: a page counts only
