@@ -1,6 +1,6 @@
 /* ese_crash.c - the engine dies at every operation, and a model says what must be there afterwards.
  *
- *	ese_crash drive LIB ... [circular|switch]      (drive.h)
+ *	ese_crash drive LIB ... [circular|switch] [long]      (drive.h)
  *
  * The workload is ese_model.h's, with log files of 128 KiB that are rolled and used again, and a close and a reopening in
  * the middle: logged, with circular logging, or with switching it on and off.  ACKS is a shared file outside the
@@ -16,7 +16,8 @@
 #include "drive.h"
 #include "ese_crash.h"
 
-#define BATCHES 40u
+#define BATCHES 24u
+#define LONG    60u
 
 static struct worker *self;
 
@@ -350,14 +351,14 @@ static void close_group(struct worker *w)
 static int work(struct worker *w)
 {
 	open_group(w);
-	for (uint64_t t = 1; t <= BATCHES; t++) {
+	for (uint64_t t = 1; t <= w->batches; t++) {
 		struct step s = plan(&w->m, w->seed, t);
 
 		wait_done(w, WINDOW - 1);
 		abort_things(w, &s, t);
 		run_batch(w, &s, t);
 		do_beside(w, s.beside, t);
-		if (t == BATCHES / 2) {
+		if (t == w->batches / 2) {
 			wait_done(w, 0);
 			close_group(w);
 			open_group(w);
@@ -370,9 +371,15 @@ static int work(struct worker *w)
 
 static bool take_word(struct worker *w, const char *word)
 {
-	w->switching = w->switching || strcmp(word, "switch") == 0;
-	w->circular = w->circular || strcmp(word, "circular") == 0;
-	return w->switching || w->circular;
+	if (strcmp(word, "circular") == 0)
+		w->circular = true;
+	else if (strcmp(word, "switch") == 0)
+		w->switching = true;
+	else if (strcmp(word, "long") == 0)
+		w->batches = LONG;
+	else
+		return false;
+	return true;
 }
 
 int main(int argc, char **argv)
@@ -383,15 +390,19 @@ int main(int argc, char **argv)
 		.seeds = 1,
 		.full = 4,
 		.recovery = 90,
-		.usage = "[circular|switch]",
+		.usage = "[circular|switch] [long]",
 	};
-	struct worker w = { 0 };
+	struct worker w = { .batches = BATCHES };
 
 	if (argc >= 2 && strcmp(argv[1], "drive") == 0)
 		return drive_main(&ese, argc, argv);
-	if (argc < 5 || (argc > 5 && !take_word(&w, argv[5]))) {
+	for (int i = 5; i < argc; i++)
+		if (!take_word(&w, argv[i]))
+			argc = 0;
+	if (argc < 5) {
 		fprintf(stderr,
-			"usage: ese_crash work|check DIR ACKS SEED [circular|switch], or drive ...\n");
+			"usage: ese_crash work|check DIR ACKS SEED [circular|switch] [long], or "
+			"drive ...\n");
 		return 1;
 	}
 	w.dir = argv[2];

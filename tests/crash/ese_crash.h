@@ -11,7 +11,7 @@
 
 struct worker {
 	const char *dir;
-	uint64_t seed;
+	uint64_t seed, batches;
 	bool working;
 	bool circular, switching; /* circular logging: from the beginning; on and off */
 	struct acks *acks;
