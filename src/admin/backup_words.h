@@ -6,8 +6,6 @@
 #include "admin/report.h"
 #include "ese/backup_copy.h"
 
-#define EXIT_DAMAGED 4 /* done, but something was found damaged or left out: the report names it */
-
 /* ---- telling how far it is, and hearing that it should stop ---- */
 
 struct told {

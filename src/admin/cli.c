@@ -2,46 +2,113 @@
 #include "admin/cli.h"
 
 #include "base/config.h"
+#include "base/timetext.h"
 #include "admin/options.h"
 #include "admin/version.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 static const char purpose[] = "the administrator's command line of a Mailroot server";
 
-static void print_left(const char *left, const char *right)
+const char *const cli_exits[CLI_EXITS] = {
+	[CLI_DONE] = "done",
+	[CLI_FAILED] = "failed",
+	[CLI_MISUSED] = "wrong usage",
+	[CLI_NOT_RUNNING] = "the server is not running",
+	[CLI_DAMAGE] =
+		"done (or looked at), but damage was found or something was left out; the answer names it",
+};
+
+#define COMMAND_COLUMN 36
+#define OPTION_COLUMN  24
+
+static void print_left(FILE *to, int column, const char *left, const char *right)
 {
-	printf("  %-28s %s\n", left, right);
+	fprintf(to, "  %-*s %s\n", column, left, right);
 }
 
-static void print_commands(void)
+/* The row is a command, and its first word this one (NULL: any). */
+static bool is_among(const struct cli_command *m, const char *word)
 {
-	char left[128];
+	struct span rest;
 
-	printf("mailroot: %s\n\nusage: mailroot [--home DIR] [--json] COMMAND ...\n\n", purpose);
+	return m->words &&
+	       (!word || span_eq(span_split(span_str(m->words), ' ', &rest), span_str(word)));
+}
+
+/* The commands with this first word (NULL: all) below their headlines; how many. */
+static size_t print_table(FILE *to, const char *word)
+{
+	const char *headline = NULL;
+	char left[128];
+	size_t n = 0;
+
 	for (size_t i = 0; i < cli_ncommands; i++) {
-		snprintf(left, sizeof left, "%s %s", cli_commands[i].words, cli_commands[i].args);
-		print_left(left, cli_commands[i].meaning);
+		const struct cli_command *m = &cli_commands[i];
+
+		if (!m->words)
+			headline = m->meaning;
+		if (!is_among(m, word))
+			continue;
+		if (headline)
+			fprintf(to, "%s%s\n", n ? "\n" : "", headline);
+		headline = NULL;
+		snprintf(left, sizeof left, "%s%s%s", m->words, m->args[0] ? " " : "", m->args);
+		print_left(to, COMMAND_COLUMN, left, m->meaning);
+		n++;
 	}
-	printf("\n");
-	print_left("--home DIR",
+	return n;
+}
+
+static void print_commands(FILE *to)
+{
+	fprintf(to, "mailroot: %s\n\nusage: mailroot [--home DIR] [--json] COMMAND ...\n\n",
+		purpose);
+	print_table(to, NULL);
+	fprintf(to, "\nWith every command\n");
+	print_left(to, COMMAND_COLUMN, "--home DIR",
 		   "the server's home; default $MAILROOT_HOME, else /var/lib/mailroot");
-	print_left("--json", "answer in JSON");
-	print_left("COMMAND --help", "a command's options");
-	print_left("--version, --man", "the version; the manual page, in troff");
+	print_left(to, COMMAND_COLUMN, "--json", "answer in JSON");
+	print_left(to, COMMAND_COLUMN, "--help", "more about the command, and its options");
+	print_left(to, COMMAND_COLUMN, "--version, --man",
+		   "without a command: the version; the manual page, in troff");
+	fprintf(to, "\nExit status\n");
+	for (int i = 0; i < CLI_EXITS; i++)
+		fprintf(to, "  %d  %s\n", i, cli_exits[i]);
 }
 
 static void print_command(const struct cli_command *m)
 {
-	printf("usage: mailroot %s %s\n\n%s\n", m->words, m->args, m->meaning);
+	printf("usage: mailroot %s%s%s%s\n\n%s\n", m->words, m->args[0] ? " " : "", m->args,
+	       m->options[0].name ? " [OPTION ...]" : "", m->meaning);
+	if (m->details)
+		printf("%s\n", m->details);
+	if (m->options[0].name)
+		printf("\n");
 	for (int i = 0; i < CLI_OPTIONS_MAX && m->options[i].name; i++) {
 		char left[64];
 
 		snprintf(left, sizeof left, "--%s %s", m->options[i].name,
 			 m->options[i].value ? m->options[i].value : "");
-		print_left(left, m->options[i].meaning);
+		print_left(stdout, OPTION_COLUMN, left, m->options[i].meaning);
 	}
+}
+
+static void print_man_command(const struct cli_command *m)
+{
+	if (!m->words) {
+		printf(".SS %s\n", m->meaning);
+		return;
+	}
+	printf(".TP\n.B %s\n%s\n%s\n", m->words, m->args, m->meaning);
+	if (m->details)
+		printf("%s\n", m->details);
+	for (int o = 0; o < CLI_OPTIONS_MAX && m->options[o].name; o++)
+		printf(".RS\n.TP\n.B \\-\\-%s\n%s%s%s\n.RE\n", m->options[o].name,
+		       m->options[o].value ? m->options[o].value : "",
+		       m->options[o].value ? ": " : "", m->options[o].meaning);
 }
 
 static void print_man(void)
@@ -50,30 +117,45 @@ static void print_man(void)
 	       "\"\n.SH NAME\nmailroot \\- %s\n.SH SYNOPSIS\n.B mailroot\n"
 	       "[\\-\\-home DIR] [\\-\\-json] COMMAND ...\n.SH COMMANDS\n",
 	       purpose);
-	for (size_t i = 0; i < cli_ncommands; i++) {
-		const struct cli_command *m = &cli_commands[i];
-
-		printf(".TP\n.B %s\n%s\n%s\n", m->words, m->args, m->meaning);
-		for (int o = 0; o < CLI_OPTIONS_MAX && m->options[o].name; o++)
-			printf(".RS\n.TP\n.B \\-\\-%s\n%s%s%s\n.RE\n", m->options[o].name,
-			       m->options[o].value ? m->options[o].value : "",
-			       m->options[o].value ? ": " : "", m->options[o].meaning);
-	}
-	printf(".SH EXIT STATUS\n0 done, 1 failed, 2 wrong usage, 3 the server is not running, 4 done but damage was found.\n"
-	       ".SH SEE ALSO\nmailrootd(8), mailroot\\-store(8), mailroot\\-inet(8)\n");
+	for (size_t i = 0; i < cli_ncommands; i++)
+		print_man_command(&cli_commands[i]);
+	printf(".SH EXIT STATUS\n");
+	for (int i = 0; i < CLI_EXITS; i++)
+		printf(".TP\n%d\n%s\n", i, cli_exits[i]);
+	printf(".SH SEE ALSO\nmailrootd(8), mailroot\\-store(8), mailroot\\-inet(8)\n");
 }
 
 static int misuse(const char *what, const char *word)
 {
-	fprintf(stderr, "mailroot: %s%s%s (see mailroot --help)\n", what, word ? ": " : "",
-		word ? word : "");
-	return 2;
+	return cli_misuse("%s%s%s (see mailroot --help)", what, word ? ": " : "", word ? word : "");
+}
+
+int cli_misuse(const char *format, ...)
+{
+	va_list args;
+
+	fprintf(stderr, "mailroot: ");
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fprintf(stderr, "\n");
+	return CLI_MISUSED;
+}
+
+int cli_time(const struct cli *c, int option, int64_t *time)
+{
+	struct err err;
+
+	*time = 0;
+	if (!c->options[option] || time_read(span_str(c->options[option]), time, &err) == ST_OK)
+		return CLI_DONE;
+	return cli_misuse("--%s: %s", c->command->options[option].name, err.text);
 }
 
 int cli_fail(const struct err *err)
 {
 	fprintf(stderr, "mailroot: %s\n", err->text);
-	return err->st == ST_GONE ? 3 : 1;
+	return err->st == ST_GONE ? CLI_NOT_RUNNING : CLI_FAILED;
 }
 
 int cli_print(struct buf *text)
@@ -84,14 +166,14 @@ int cli_print(struct buf *text)
 		fprintf(stderr,
 			"mailroot: the answer is too long to be printed; ask for less of it\n");
 		buf_free(text);
-		return 1;
+		return CLI_FAILED;
 	}
 	whole = fwrite(text->at, 1, text->len, stdout) == text->len && fflush(stdout) == 0;
 
 	if (!whole)
 		fprintf(stderr, "mailroot: cannot write the answer to standard output\n");
 	buf_free(text);
-	return whole ? 0 : 1;
+	return whole ? CLI_DONE : CLI_FAILED;
 }
 
 /* The row whose words begin the arguments; *used is how many they are. */
@@ -99,7 +181,7 @@ static const struct cli_command *find_command(char **args, int nargs, int *used)
 {
 	for (size_t i = 0; i < cli_ncommands; i++) {
 		struct span rest = span_str(cli_commands[i].words);
-		bool same = true;
+		bool same = rest.at != NULL;
 		int n = 0;
 
 		while (same && rest.at) {
@@ -116,24 +198,19 @@ static const struct cli_command *find_command(char **args, int nargs, int *used)
 }
 
 /* The first word of several commands alone: say which they are. */
-static int unknown_command(const char *word)
+static int unknown_command(char **args, int nargs)
 {
-	bool any = false;
+	bool asked = !strcmp(args[nargs - 1], "--help"), any = false;
+	FILE *to = asked ? stdout : stderr;
 
-	for (size_t i = 0; i < cli_ncommands; i++) {
-		struct span rest, first = span_split(span_str(cli_commands[i].words), ' ', &rest);
-
-		if (!rest.at || !span_eq(first, span_str(word)))
-			continue;
-		if (!any)
-			fprintf(stderr, "mailroot: %s takes one of: ", word);
-		fprintf(stderr, "%s" SPAN_FMT, any ? ", " : "", SPAN_ARG(rest));
-		any = true;
-	}
+	for (size_t i = 0; i < cli_ncommands && !any; i++)
+		any = is_among(&cli_commands[i], args[0]);
 	if (!any)
-		return misuse("unknown command", word);
-	fprintf(stderr, "\n");
-	return 2;
+		return misuse("unknown command", args[0]);
+	if (!asked)
+		fprintf(to, "mailroot: %s takes one of these words:\n\n", args[0]);
+	print_table(to, args[0]);
+	return asked ? CLI_DONE : CLI_MISUSED;
 }
 
 static int find_option(const struct cli_command *m, struct span name)
@@ -162,7 +239,7 @@ static const char *option_value(struct words *w, struct span in_word)
 	return w->next + 1 < w->n ? w->at[++w->next] : NULL;
 }
 
-/* One option; 0, or the exit status of a misuse. */
+/* One option; CLI_DONE, or the exit status of a misuse. */
 static int take_option(struct words *w)
 {
 	const char *word = w->at[w->next], *text;
@@ -198,7 +275,7 @@ static int run_command(struct words *w)
 
 		if (!strcmp(word, "--help")) {
 			print_command(m);
-			return 0;
+			return CLI_DONE;
 		}
 		if (word[0] == '-' && word[1] == '-')
 			status = take_option(w);
@@ -208,12 +285,14 @@ static int run_command(struct words *w)
 			return status;
 	}
 	if (c->nargs < m->args_min || c->nargs > m->args_max) {
-		fprintf(stderr, "usage: mailroot %s %s\n", m->words, m->args);
-		return 2;
+		fprintf(stderr, "usage: mailroot %s %s (see mailroot %s --help)\n", m->words,
+			m->args, m->words);
+		return CLI_MISUSED;
 	}
 	if (!options_home(w->home, home, sizeof home))
 		return misuse("the home's path is too long", w->home);
 	c->home = home;
+	c->command = m;
 	return m->run(c);
 }
 
@@ -221,7 +300,7 @@ static int run_command(struct words *w)
 static bool take_question(const char *word)
 {
 	if (!strcmp(word, "--help"))
-		print_commands();
+		print_commands(stdout);
 	else if (!strcmp(word, "--version"))
 		printf("mailroot " MAILROOT_VERSION "\n");
 	else if (!strcmp(word, "--man"))
@@ -245,16 +324,18 @@ int cli_main(int argc, char **argv)
 			return status;
 	}
 	if (w.next == argc) {
-		print_commands();
-		return 2;
+		print_commands(stderr);
+		return CLI_MISUSED;
 	}
 	w.command = find_command(argv + w.next, argc - w.next, &used);
 	if (!w.command)
-		return unknown_command(argv[w.next]);
+		return unknown_command(argv + w.next, argc - w.next);
 	w.next += used;
 	c.args = calloc((size_t)argc, sizeof *c.args);
-	if (!c.args)
-		return misuse("out of memory", NULL);
+	if (!c.args) {
+		fprintf(stderr, "mailroot: out of memory\n");
+		return CLI_FAILED;
+	}
 	status = run_command(&w);
 	free(c.args);
 	return status;

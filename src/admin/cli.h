@@ -2,8 +2,7 @@
  *
  * `mailroot --help`, `mailroot COMMAND --help`, the manual page (`mailroot --man`), the argument counts and the
  * dispatch come from the rows.  A command prints its answer to standard output (text, or JSON with
- * --json), its errors to standard error, and returns the exit status: 0 done, 1 failed, 2 wrong usage,
- * 3 the server is not running, 4 done, but damage was found, which is named. */
+ * --json), its errors to standard error, and returns the exit status, which is an enum cli_exit. */
 #ifndef ADMIN_CLI_H
 #define ADMIN_CLI_H
 
@@ -12,7 +11,21 @@
 
 #define CLI_OPTIONS_MAX 6
 
+/* What the program ends with; one meaning for all commands, told by --help and the manual page (cli_exits). */
+enum cli_exit {
+	CLI_DONE,
+	CLI_FAILED,
+	CLI_MISUSED,
+	CLI_NOT_RUNNING,
+	CLI_DAMAGE, /* done or looked at, but damage was found or something was left out, which the answer names */
+	CLI_EXITS
+};
+extern const char *const cli_exits[CLI_EXITS];
+
+struct cli_command;
+
 struct cli {
+	const struct cli_command *command;
 	const char *home; /* absolute */
 	bool json;
 	const char *options
@@ -28,10 +41,12 @@ struct cli_option {
 };
 
 struct cli_command {
-	const char *words; /* "user add" */
-	const char *args;  /* "ADDRESS" */
+	const char
+		*words; /* "user add"; NULL: not a command but a headline, `meaning` is its text */
+	const char *args; /* "ADDRESS" */
 	int args_min, args_max;
-	const char *meaning; /* one sentence */
+	const char *meaning; /* one sentence of at most 100 characters */
+	const char *details; /* what the command's own help says besides; may be NULL */
 	int (*run)(struct cli *c);
 	struct cli_option options[CLI_OPTIONS_MAX];
 };
@@ -44,6 +59,10 @@ int cli_main(int argc, char **argv);
 
 /* Print "mailroot: " and the sentence; returns the exit status for its code. */
 int cli_fail(const struct err *err);
+/* Print "mailroot: " and what is wrong with the words that were given; CLI_MISUSED. */
+int cli_misuse(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Read the value of that option of the command as a time; 0 if it was not given.  CLI_DONE or CLI_MISUSED. */
+int cli_time(const struct cli *c, int option, int64_t *time);
 /* Print a finished report and free it. */
 int cli_print(struct buf *text);
 

@@ -264,7 +264,7 @@ static int finish(struct job *j, enum st st, struct err *err)
 		return cli_fail(err);
 	}
 	status = cli_print(&text);
-	return status ? status : damage ? EXIT_DAMAGED : 0;
+	return status ? status : damage ? CLI_DAMAGE : CLI_DONE;
 }
 
 int cmd_ese_backup(struct cli *c)
@@ -276,7 +276,7 @@ int cmd_ese_backup(struct cli *c)
 	enum st st = ST_OK;
 
 	if (c->options[1] && !backup_rate(c->options[1], &rate))
-		return 2;
+		return CLI_MISUSED;
 	if (j) {
 		j->dbs = calloc(DBS_MAX, sizeof *j->dbs);
 		j->pool = pool_new("backup", POOL_MAX);
@@ -406,6 +406,7 @@ int cmd_ese_verify(struct cli *c)
 	char dir[4300], one[256];
 	struct bk_seq seq = { 0 };
 	enum st st;
+	int status;
 
 	backup_split(c->args[0], dir, sizeof dir, one, sizeof one);
 	st = one[0] ? ST_OK : bk_seq_read(dir, &seq, &err);
@@ -432,6 +433,6 @@ int cmd_ese_verify(struct cli *c)
 		printf("everything is as it was copied\n");
 	if (v.findings == 0 && !c->json)
 		buf_clear(&text);
-	st = cli_print(&text) == 0 ? ST_OK : ST_IO;
-	return st != ST_OK ? 1 : v.findings ? EXIT_DAMAGED : 0;
+	status = cli_print(&text);
+	return status ? status : v.findings ? CLI_DAMAGE : CLI_DONE;
 }

@@ -9,8 +9,6 @@
 
 #define ANSWER_MAX (256u * 1024 * 1024)
 
-/* What `check` ends with, as its help says. */
-enum { CHECK_CLEAN, CHECK_DAMAGE, CHECK_FAILED };
 enum option { QUICK, ONLINE };
 
 struct telling {
@@ -140,14 +138,13 @@ int cli_check(struct cli *c, struct offline *o, bool quick, bool no_logs)
 	report_close(&t.report);
 	if (st != ST_OK) {
 		buf_free(&t.text);
-		cli_fail(&err);
-		return CHECK_FAILED;
+		return cli_fail(&err);
 	}
 	if (!c->json && (check.found_damage || check.found_notes))
 		printf("\n");
 	if (cli_print(&t.text) != 0)
-		return CHECK_FAILED;
-	return check.found_damage ? CHECK_DAMAGE : CHECK_CLEAN;
+		return CLI_FAILED;
+	return check.found_damage ? CLI_DAMAGE : CLI_DONE;
 }
 
 int cmd_check(struct cli *c)
@@ -157,18 +154,16 @@ int cmd_check(struct cli *c)
 	struct offline *o;
 	int status;
 
-	if (c->options[ONLINE] && c->nargs) {
-		fprintf(stderr, "mailroot: --online is for the home of a server, not for a PATH\n");
-		return CHECK_FAILED;
-	}
+	if (c->options[ONLINE] && c->nargs)
+		return cli_misuse("--online is for the home of a server (--home), not for a PATH");
 	if (c->options[ONLINE])
 		return cli_check_online(c, c->options[QUICK] != NULL);
 	if (offline_open(path, &o, &err) != ST_OK) {
-		cli_fail(&err);
+		status = cli_fail(&err);
 		if (err.st == ST_BUSY)
 			fprintf(stderr,
 				"mailroot: stop the server first, or check it with --online\n");
-		return CHECK_FAILED;
+		return status;
 	}
 	status = cli_check(c, o, c->options[QUICK] != NULL, false);
 	offline_close(o);

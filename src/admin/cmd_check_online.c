@@ -93,7 +93,7 @@ static void look(void *arg)
 	if (offline_load_users(j->o, &err) == ST_OK)
 		j->status = cli_check(j->cli, j->o, j->quick, true);
 	else
-		cli_fail(&err);
+		j->status = cli_fail(&err);
 }
 
 static enum st ask(void *arg, struct exipc_chan *chan, struct err *err)
@@ -112,7 +112,7 @@ static enum st ask(void *arg, struct exipc_chan *chan, struct err *err)
 
 int cli_check_online(struct cli *c, bool quick)
 {
-	struct online j = { .cli = c, .quick = quick, .status = 2 };
+	struct online j = { .cli = c, .quick = quick, .status = CLI_FAILED };
 	struct err err = { 0 };
 	enum st st = offline_new(&j.o, &err);
 
@@ -121,6 +121,5 @@ int cli_check_online(struct cli *c, bool quick)
 	offline_close(j.o);
 	if (st == ST_OK)
 		return j.status;
-	cli_fail(&err);
-	return 2;
+	return cli_fail(&err);
 }

@@ -35,7 +35,7 @@ static int order_run(struct cli *c, enum wire_op op,
 	struct order o = { c, op, fill };
 	struct err err;
 
-	return storelink_run(c->home, order_ask, &o, &err) == ST_OK ? 0 : cli_fail(&err);
+	return storelink_run(c->home, order_ask, &o, &err) == ST_OK ? CLI_DONE : cli_fail(&err);
 }
 
 /* ---- databases ---- */
@@ -87,12 +87,10 @@ int cmd_database_dismount(struct cli *c)
 
 int cmd_database_remove(struct cli *c)
 {
-	if (!c->options[0]) {
-		fprintf(stderr,
-			"mailroot: this deletes %s and its files for good; say --yes if you mean it\n",
+	if (!c->options[0])
+		return cli_misuse(
+			"this deletes %s and its files for good; say --yes if you mean it",
 			c->args[0]);
-		return 2;
-	}
 	return order_run(c, WIRE_ADM_DATABASE_REMOVE, fill_remove);
 }
 

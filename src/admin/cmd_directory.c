@@ -73,11 +73,9 @@ static int read_password(struct cli *c, char *out)
 	bool ask_terminal = !c->options[0] && tcgetattr(0, &was) == 0;
 	char *line;
 
-	if (!c->options[0] && !ask_terminal) {
-		fprintf(stderr,
-			"mailroot: no terminal to ask for the password; give it with --password-stdin\n");
-		return 2;
-	}
+	if (!c->options[0] && !ask_terminal)
+		return cli_misuse(
+			"no terminal to ask for the password; give it with --password-stdin");
 	if (ask_terminal) {
 		quiet = was;
 		quiet.c_lflag &= ~(tcflag_t)ECHO;
@@ -90,15 +88,12 @@ static int read_password(struct cli *c, char *out)
 		fprintf(stderr, "\n");
 	}
 	if (line && strlen(out) == PASSWORD_MAX - 1 && out[PASSWORD_MAX - 2] != '\n') {
-		fprintf(stderr, "mailroot: the password is longer than %d bytes\n",
-			PASSWORD_MAX - 2);
-		return 2;
+		return cli_misuse("the password is longer than %d bytes", PASSWORD_MAX - 2);
 	}
 	if (line)
 		out[strcspn(out, "\r\n")] = '\0';
 	if (!line || !out[0]) {
-		fprintf(stderr, "mailroot: the password is empty\n");
-		return 2;
+		return cli_misuse("the password is empty");
 	}
 	return 0;
 }

@@ -81,15 +81,17 @@ static struct dump begin(struct telling *t, const struct cli *c)
 
 static int end(struct telling *t, enum st st, const struct err *err)
 {
+	int status;
+
 	report_close(&t->report);
 	if (st == ST_OK)
 		return cli_print(&t->text);
 	buf_free(&t->text);
-	cli_fail(err);
+	status = cli_fail(err);
 	if (st == ST_BUSY)
 		fprintf(stderr, "mailroot: its databases can't be read while the store runs: stop "
 				"the server, or name a backup\n");
-	return 1;
+	return status;
 }
 
 /* ---- which files ---- */
@@ -356,11 +358,11 @@ static enum st tell_link(void *arg, const struct offline_link *l, struct err *er
 }
 
 static enum st one_body(struct telling *t, const struct dump *d, const struct offline *o,
-			const struct offline_db *db, uint64_t id, struct err *err)
+			const struct offline_db *db, uint64_t id, uint32_t *damaged,
+			struct err *err)
 {
 	struct linked k = { .r = &t->report, .o = o };
-	uint32_t damaged = 0;
-	enum st st = dump_body(d, db->db, id, &damaged, err);
+	enum st st = dump_body(d, db->db, id, damaged, err);
 
 	if (st != ST_OK)
 		return st;
@@ -405,18 +407,22 @@ int cmd_dump_message(struct cli *c)
 	struct offline *o = NULL;
 	struct offline_db *db = NULL;
 	struct err err = { 0 };
-	enum st st = *rest ? fail(&err, ST_BAD, "'%s' is no body id", c->args[0]) : ST_OK;
+	uint32_t damaged = 0;
+	enum st st;
 	int status;
 
-	if (st == ST_OK)
-		st = offline_open(path_arg(c, 1), &o, &err);
+	if (*rest) {
+		buf_free(&t.text);
+		return cli_misuse("'%s' is no body id", c->args[0]);
+	}
+	st = offline_open(path_arg(c, 1), &o, &err);
 	if (st == ST_OK)
 		st = db_with_body(o, c->options[0], id, &db, &err);
 	if (st == ST_OK)
-		st = one_body(&t, &d, o, db, id, &err);
+		st = one_body(&t, &d, o, db, id, &damaged, &err);
 	status = end(&t, st, &err);
 	offline_close(o);
-	return status;
+	return status == CLI_DONE && damaged ? CLI_DAMAGE : status;
 }
 
 /* ---- rows ---- */

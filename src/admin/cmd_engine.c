@@ -10,12 +10,6 @@
 
 #define ANSWER_MAX (1024u * 1024)
 
-static int misuse(const char *what, const char *word)
-{
-	fprintf(stderr, "mailroot: %s: %s\n", what, word);
-	return 2;
-}
-
 /* ---- group circular ---- */
 
 struct switching {
@@ -45,7 +39,7 @@ int cmd_group_circular(struct cli *c)
 	struct err err;
 
 	if (!s.on && strcmp(c->args[1], "off") != 0)
-		return misuse("on or off, not", c->args[1]);
+		return cli_misuse("on or off, not '%s'", c->args[1]);
 	if (storelink_run(c->home, ask_circular, &s, &err) != ST_OK)
 		return cli_fail(&err);
 	if (s.on && !c->json)
@@ -133,11 +127,12 @@ int cmd_ese_compact(struct cli *c)
 	struct report report;
 	struct err err;
 	enum st st;
+	int status;
 
 	if (c->options[COMPACT_DATABASE])
 		k.database = c->options[COMPACT_DATABASE];
 	if (c->options[COMPACT_RATE] && !backup_rate(c->options[COMPACT_RATE], &k.rate))
-		return 2;
+		return CLI_MISUSED;
 	k.punch = c->options[COMPACT_PUNCH] != NULL;
 	progress_begin(&k.progress, !c->json);
 	st = storelink_run(c->home, ask_compact, &k, &err);
@@ -147,7 +142,8 @@ int cmd_ese_compact(struct cli *c)
 	report_open(&report, &text, c->json);
 	put_compacted(&report, &k);
 	report_close(&report);
-	return cli_print(&text);
+	status = cli_print(&text);
+	return status == CLI_DONE && k.damaged ? CLI_DAMAGE : status;
 }
 
 /* ---- ese scrub ---- */
@@ -156,6 +152,7 @@ struct scrubbing {
 	struct cli *cli;
 	uint32_t order;
 	struct report report;
+	bool found; /* damage */
 };
 
 static void database_row(struct report *r, const struct plist *row)
@@ -185,7 +182,6 @@ static enum st ask_scrub(void *arg, struct exipc_chan *chan, struct err *err)
 	struct scrubbing *s = arg;
 	struct wire_answer a = { 0 };
 	struct wire_msg m;
-	bool found = false;
 	enum st st;
 
 	wire_begin(&m, 2);
@@ -199,9 +195,9 @@ static enum st ask_scrub(void *arg, struct exipc_chan *chan, struct err *err)
 		while ((st = wire_next_row(&a, err)) == ST_OK) {
 			bool damage = !plist_has(&a.list, PR_DATABASE);
 
-			if (damage && !found)
+			if (damage && !s->found)
 				report_table(&s->report, "damage", false);
-			found = found || damage;
+			s->found = s->found || damage;
 			(damage ? found_row : database_row)(&s->report, &a.list);
 		}
 		st = st == ST_EOF ? ST_OK : st;
@@ -216,14 +212,17 @@ static int scrub(struct cli *c, uint32_t order)
 	struct scrubbing s = { .cli = c, .order = order };
 	struct err err;
 	enum st st;
+	int status;
 
 	report_open(&s.report, &text, c->json);
 	st = storelink_run(c->home, ask_scrub, &s, &err);
 	report_close(&s.report);
-	if (st == ST_OK)
-		return cli_print(&text);
-	buf_free(&text);
-	return cli_fail(&err);
+	if (st != ST_OK) {
+		buf_free(&text);
+		return cli_fail(&err);
+	}
+	status = cli_print(&text);
+	return status == CLI_DONE && s.found && order == WIRE_SCRUB_LOOK ? CLI_DAMAGE : status;
 }
 
 int cmd_ese_scrub_start(struct cli *c)

@@ -114,9 +114,8 @@ int cmd_init(struct cli *c)
 	enum st st;
 
 	if (c->options[2] && (!span_u32(span_str(c->options[2]), &base) || base > 60000)) {
-		fprintf(stderr, "mailroot: --port-base takes a number up to 60000, not '%s'\n",
-			c->options[2]);
-		return 2;
+		return cli_misuse("--port-base takes a number up to 60000, not '%s'",
+				  c->options[2]);
 	}
 	st = make_folders(c->home, &err);
 	if (st == ST_OK)

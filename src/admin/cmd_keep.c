@@ -126,8 +126,7 @@ static int run(struct errand *e)
 
 static int misuse(const char *what, const char *word)
 {
-	fprintf(stderr, "mailroot: %s%s%s\n", what, word ? ": " : "", word ? word : "");
-	return 2;
+	return cli_misuse("%s%s%s", what, word ? ": " : "", word ? word : "");
 }
 
 /* The arguments behind the user are numbers of messages, or there is --all. */
@@ -142,8 +141,10 @@ static int read_ids(struct errand *e, bool all)
 	if (all)
 		return 0;
 	e->ids = calloc((size_t)c->nargs, sizeof *e->ids);
-	if (!e->ids)
-		return misuse("out of memory", NULL);
+	if (!e->ids) {
+		fprintf(stderr, "mailroot: out of memory\n");
+		return CLI_FAILED;
+	}
 	for (int i = 1; i < c->nargs; i++)
 		if (!span_u64(span_str(c->args[i]), &e->ids[e->nids++])) {
 			free(e->ids);
@@ -199,13 +200,9 @@ int cmd_deleted_list(struct cli *c)
 			    .fill = fill_list,
 			    .row = deleted_row,
 			    .table = "deleted" };
+	int status = cli_time(c, LIST_SINCE, &e.since);
 
-	struct err err;
-
-	if (c->options[LIST_SINCE] &&
-	    time_read(span_str(c->options[LIST_SINCE]), &e.since, &err) != ST_OK)
-		return misuse("--since", err.text);
-	return run(&e);
+	return status ? status : run(&e);
 }
 
 /* ---- deleted restore ---- */

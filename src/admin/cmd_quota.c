@@ -150,10 +150,9 @@ int cmd_user_quota(struct cli *c)
 		if (!c->options[i])
 			continue;
 		if (!read_limit(c->options[i], &e.octets[i])) {
-			fprintf(stderr,
-				"mailroot: --%s takes bytes (500000, 500M, 2G), none or default, not '%s'\n",
+			return cli_misuse(
+				"--%s takes bytes (500000, 500M, 2G), none or default, not '%s'",
 				limits[i].name, c->options[i]);
-			return 2;
 		}
 		e.set[i] = e.any = true;
 	}

@@ -31,18 +31,21 @@ static void begin(struct listing *l, const struct cli *c, const char *table)
 
 static int finish(struct listing *l, enum st st, const struct err *err)
 {
+	int status;
+
 	report_close(&l->report);
 	offline_close(l->o);
 	if (st != ST_OK) {
 		buf_free(&l->text);
 		return cli_fail(err);
 	}
+	status = cli_print(&l->text);
 	if (l->damaged)
 		fprintf(stderr,
 			"mailroot: %llu places could not be read and are left out; 'mailroot ese check' "
 			"names them\n",
 			(unsigned long long)l->damaged);
-	return cli_print(&l->text);
+	return status == CLI_DONE && l->damaged ? CLI_DAMAGE : status;
 }
 
 /* ---- which there are ---- */
@@ -212,14 +215,14 @@ int cmd_recovery_find(struct cli *c)
 					  .message_id = c->options[FIND_MESSAGE_ID] };
 	struct listing l;
 	struct err err;
-	enum st st = ST_OK;
+	enum st st;
+	int status = cli_time(c, FIND_SINCE, &filter.since);
 
+	if (status != CLI_DONE)
+		return status;
 	begin(&l, c, "messages");
 	l.with_place = true;
-	if (c->options[FIND_SINCE])
-		st = time_read(span_str(c->options[FIND_SINCE]), &filter.since, &err);
-	if (st == ST_OK)
-		st = recovery_open(c->home, c->args[0], &l.o, &err);
+	st = recovery_open(c->home, c->args[0], &l.o, &err);
 	if (st == ST_OK)
 		st = recovery_each(l.o, &filter, message_row, &l, &l.damaged, &err);
 	return finish(&l, st, &err);
@@ -274,7 +277,7 @@ int cmd_recovery_mount(struct cli *c)
 							 c->options[MOUNT_PARTIAL] }),
 	       sizeof(restore.options));
 	status = cmd_ese_restore(&restore);
-	if (status != 0 && status != EXIT_DAMAGED)
+	if (status != CLI_DONE && status != CLI_DAMAGE)
 		(void)restore_clear(path, &err);
 	else if (!c->json)
 		printf("\nmounted as '%s': look with 'mailroot recovery list %s', remove it with 'mailroot "
@@ -296,5 +299,5 @@ int cmd_recovery_unmount(struct cli *c)
 		offline_close(o);
 		st = restore_clear(path, &err);
 	}
-	return st == ST_OK ? 0 : cli_fail(&err);
+	return st == ST_OK ? CLI_DONE : cli_fail(&err);
 }

@@ -303,34 +303,35 @@ static int tell(struct restore *r)
 	return cli_print(&text);
 }
 
-static enum st read_options(struct restore *r, struct err *err)
+static int read_options(struct restore *r)
 {
 	const char *const *o = r->cli->options;
-	enum st st = ST_OK;
+	struct err err;
 
 	r->filter.user = r->cli->args[1];
 	r->filter.folder = o[R_FOLDER];
 	r->into = o[R_INTO];
 	r->dry_run = o[R_DRY_RUN] != NULL;
 	if (o[R_UID] && !o[R_FOLDER])
-		return fail(err, ST_BAD, "--uid needs --folder: UIDs count in a folder");
-	if (o[R_UID])
-		st = recovery_uids(o[R_UID], &r->filter.uids, err);
-	if (st == ST_OK && o[R_SINCE])
-		st = time_read(span_str(o[R_SINCE]), &r->filter.since, err);
-	return st;
+		return cli_misuse("--uid needs --folder: UIDs count in a folder");
+	if (o[R_UID] && recovery_uids(o[R_UID], &r->filter.uids, &err) != ST_OK)
+		return cli_misuse("%s", err.text);
+	return cli_time(r->cli, R_SINCE, &r->filter.since);
 }
 
 int cmd_recovery_restore(struct cli *c)
 {
 	struct restore r = { .cli = c, .lost = BUF_MAX(1u << 20) };
 	struct err err;
-	enum st st = read_options(&r, &err);
-	int status = 0;
+	enum st st;
+	int status = read_options(&r);
 
+	if (status != CLI_DONE) {
+		uset_free(&r.filter.uids);
+		return status;
+	}
 	progress_begin(&r.progress, !c->json);
-	if (st == ST_OK)
-		st = recovery_open(c->home, c->args[0], &r.o, &err);
+	st = recovery_open(c->home, c->args[0], &r.o, &err);
 	if (st == ST_OK)
 		st = storelink_run(c->home, run, &r, &err);
 	progress_end(&r.progress);
@@ -338,8 +339,8 @@ int cmd_recovery_restore(struct cli *c)
 		status = tell(&r);
 	if (st != ST_OK)
 		status = cli_fail(&err);
-	if (status == 0 && r.unreadable)
-		status = 1;
+	if (status == CLI_DONE && (r.unreadable || r.damaged))
+		status = CLI_DAMAGE;
 	forget(&r.present);
 	uset_free(&r.filter.uids);
 	buf_free(&r.lost);

@@ -20,13 +20,15 @@ struct telling {
 	struct buf text;
 	struct report report;
 	struct progress progress;
-	uint64_t left; /* damage that a check of the new home found */
+	uint64_t damage; /* met at all */
+	uint64_t left;   /* damage that a check of the new home found */
 };
 
 static void found(void *arg, const struct finding *f)
 {
 	struct telling *t = arg;
 
+	t->damage += finding_rows[f->kind].severity == FOUND_DAMAGE;
 	if (t->cli->json) {
 		cli_report_finding(&t->report, f);
 		return;
@@ -56,7 +58,7 @@ static void broken(void *arg, const struct err *why)
 
 	fprintf(stderr, "mailroot: %s\nmailroot: %s is not complete\n", why->text,
 		t->cli->options[TO]);
-	_exit(1);
+	_exit(CLI_FAILED);
 }
 
 /* Hundredths of a per cent, cut, so that 100 is said only when nothing is lost. */
@@ -176,10 +178,11 @@ int cmd_repair(struct cli *c)
 	const char *to = c->options[TO];
 	struct err err = { 0 };
 	enum st st;
+	int status;
 
 	if (!to)
-		st = fail(&err, ST_BAD, "say where the repaired home goes: --to NEWHOME");
-	else if (access(to, F_OK) == 0)
+		return cli_misuse("say where the repaired home goes: --to NEWHOME");
+	if (access(to, F_OK) == 0)
 		st = fail(&err, ST_EXISTS, "%s is there already: repair only makes new homes", to);
 	else
 		st = repair_source(r.source, &err);
@@ -195,11 +198,12 @@ int cmd_repair(struct cli *c)
 	report_close(&t.report);
 	if (st != ST_OK) {
 		buf_free(&t.text);
-		cli_fail(&err);
+		status = cli_fail(&err);
 		fprintf(stderr, "mailroot: %s is not complete\n", to);
-		return 1;
+		return status;
 	}
 	if (!c->json)
 		printf("\n");
-	return cli_print(&t.text) != 0 || t.left ? 1 : 0;
+	status = cli_print(&t.text);
+	return status ? status : t.damage ? CLI_DAMAGE : CLI_DONE;
 }

@@ -42,16 +42,13 @@ static void on_found(void *arg, const char *text)
 
 /* ---- what is asked for ---- */
 
-static enum st read_options(struct job *j, struct err *err)
+static enum st read_options(struct job *j, int64_t until, struct err *err)
 {
 	struct cli *c = j->c;
-	int64_t until = 0;
 	enum st st = ST_OK;
 
 	if (!options_home(c->options[ESE_RESTORE_TO], j->home, sizeof j->home))
 		return fail(err, ST_TOOBIG, "%.100s: path too long", c->options[ESE_RESTORE_TO]);
-	if (c->options[ESE_RESTORE_UNTIL])
-		st = time_read(span_str(c->options[ESE_RESTORE_UNTIL]), &until, err);
 	backup_split(c->args[0], j->dir, sizeof j->dir, j->one, sizeof j->one);
 	snprintf(j->to, sizeof j->to, "%s/groups.restoring", j->home);
 	j->words =
@@ -230,21 +227,25 @@ static int report(struct job *j, int64_t began)
 	put_findings(j, &r);
 	report_close(&r);
 	status = cli_print(&text);
-	return status ? status : all && !j->nfindings ? 0 : EXIT_DAMAGED;
+	return status ? status : all && !j->nfindings ? CLI_DONE : CLI_DAMAGE;
 }
 
 int cmd_ese_restore(struct cli *c)
 {
 	struct job *j = calloc(1, sizeof *j);
-	int64_t began = clock_mono();
+	int64_t began = clock_mono(), until;
 	struct err err = { 0 };
 	enum st st;
 	int status;
 
+	status = cli_time(c, ESE_RESTORE_UNTIL, &until);
+	if (status != CLI_DONE) {
+		free(j);
+		return status;
+	}
 	if (!c->options[ESE_RESTORE_TO]) {
 		free(j);
-		fprintf(stderr, "mailroot: --to HOME says which home to make\n");
-		return 2;
+		return cli_misuse("say which home to make: --to HOME");
 	}
 	if (!j) {
 		fail(&err, ST_NOMEM, "out of memory");
@@ -255,9 +256,9 @@ int cmd_ese_restore(struct cli *c)
 	if (c->options[ESE_RESTORE_RATE] &&
 	    !backup_rate(c->options[ESE_RESTORE_RATE], &j->o.rate)) {
 		free(j);
-		return 2;
+		return CLI_MISUSED;
 	}
-	st = read_options(j, &err);
+	st = read_options(j, until, &err);
 	if (st == ST_OK) {
 		told_begin(&j->told, c->json, "restoring");
 		st = restore(j, &err);

@@ -91,12 +91,13 @@ int cmd_status(struct cli *c)
 
 	if (c->options[0]) {
 		if (!span_u32(span_str(c->options[0]), &seconds) || seconds > 86400) {
-			fprintf(stderr, "mailroot: --wait takes seconds, not '%s'\n",
-				c->options[0]);
-			return 2;
+			return cli_misuse("--wait takes seconds, not '%s'", c->options[0]);
 		}
-		if (wait_serving(c->home, deadline_in_ms((int64_t)seconds * 1000), &err) != ST_OK)
+		if (wait_serving(c->home, deadline_in_ms((int64_t)seconds * 1000), &err) != ST_OK) {
+			if (err.st == ST_TIMEOUT)
+				err.st = ST_GONE;
 			return cli_fail(&err);
+		}
 	}
 	st = ask_program(c, "mailrootd", "status", &text, &err);
 	/* While the protocol host is being started again there is nobody who counts. */

@@ -435,8 +435,7 @@ int cmd_ese_ship(struct cli *c)
 	enum st st;
 
 	if (!c->options[0] == !c->options[1]) {
-		fprintf(stderr, "mailroot: say where to: --to DIR or --via COMMAND, one of them\n");
-		return 2;
+		return cli_misuse("say where to: --to DIR or --via COMMAND, one of them");
 	}
 	s.to = c->options[0] ? c->options[0] : c->options[1];
 	s.target = c->options[0] ? &ship_dir : &ship_pipe;
@@ -446,5 +445,5 @@ int cmd_ese_ship(struct cli *c)
 		put_report(&s);
 	for (unsigned i = 0; i < s.nlogs; i++)
 		free(s.logs[i]);
-	return st == ST_OK ? 0 : cli_fail(&err);
+	return st == ST_OK ? CLI_DONE : cli_fail(&err);
 }

@@ -76,8 +76,7 @@ int cmd_standby_run(struct cli *c)
 	int signals;
 
 	if (!c->options[0]) {
-		fprintf(stderr, "mailroot: say what to follow: --from DIR\n");
-		return 2;
+		return cli_misuse("say what to follow: --from DIR");
 	}
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
@@ -95,7 +94,7 @@ int cmd_standby_run(struct cli *c)
 		err = closing;
 	}
 	close(signals);
-	return st == ST_OK ? 0 : cli_fail(&err);
+	return st == ST_OK ? CLI_DONE : cli_fail(&err);
 }
 
 /* ---- standby status ---- */

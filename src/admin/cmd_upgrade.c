@@ -31,6 +31,7 @@ int cmd_upgrade(struct cli *c)
 	};
 	struct err err = { 0 };
 	enum st st;
+	int status;
 
 	report_open(&r, &text, c->json);
 	report_table(&r, "found", false);
@@ -49,8 +50,8 @@ int cmd_upgrade(struct cli *c)
 	if (st == ST_OK)
 		return cli_print(&text);
 	buf_free(&text);
-	cli_fail(&err);
+	status = cli_fail(&err);
 	if (st == ST_BUSY)
 		fprintf(stderr, "mailroot: stop the server first\n");
-	return 1;
+	return status;
 }

@@ -196,7 +196,7 @@ int cmd_standby_promote(struct cli *c)
 	int status, queued = -1;
 
 	if (!groups)
-		return 1;
+		return CLI_FAILED;
 	if (promote(c, groups, &n, &queued, &err) == ST_OK)
 		status = print_promoted(c, groups, n, c->options[0], queued);
 	else

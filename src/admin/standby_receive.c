@@ -315,5 +315,8 @@ int cmd_standby_receive(struct cli *c)
 	ship_reader_close(&r.in);
 	buf_free(&r.out);
 	close(signals);
-	return st == ST_OK ? 0 : cli_fail(&err);
+	/* Nobody asked for our own server: that the sender is gone is a failure. */
+	if (st != ST_OK && err.st == ST_GONE)
+		err.st = ST_IO;
+	return st == ST_OK ? CLI_DONE : cli_fail(&err);
 }

@@ -153,6 +153,9 @@ static enum st run_link(const char *home, struct link *l, bool start, struct err
 		return st;
 	snprintf(path, sizeof path, "%s/run/exipc", home);
 	st = bind_and_talk(l, path, err);
+	/* The server runs: what is gone is something in it, a database that is not in service. */
+	if (st == ST_GONE && (pid || is_held(home, "mailrootd.lock")))
+		err->st = ST_BUSY;
 	if (pid) {
 		kill(pid, SIGTERM);
 		waitpid(pid, NULL, 0);

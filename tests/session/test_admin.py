@@ -95,8 +95,6 @@ ERRORS = [
     (2, ["user", "list", "--no-such"], "", "--no-such"),
     (2, ["user", "add", "--name"], "", "--name"),
     (2, ["user", "add", "--password-stdin=x"], "", "no value"),
-    (2, ["user"], "", "user takes one of: add, list"),
-    (2, ["user", "rename"], "", "user takes one of"),
     (2, ["frobnicate"], "", "frobnicate"),
     (2, ["alias", "add", f"x@{DOMAIN}"], "", "ADDRESS TARGET"),
     (2, ["status", "--wait", "soon"], "", "soon"),
@@ -127,6 +125,15 @@ def test_help_version_and_manual(server):
         wrong = subprocess.run([BUILD / program, "--no-such"], capture_output=True, text=True)
         assert wrong.returncode == 2 and "--no-such" in wrong.stderr
     assert server.run("user", "add", "--help").stdout.startswith("usage: mailroot user add ADDRESS")
+    overview, manual = server.run("--help").stdout, server.run("--man").stdout
+    for text in ("Backup, restore, recovery", "done (or looked at), but damage was found"):
+        assert text in overview and text in manual
+    assert max(map(len, overview.splitlines())) <= 140
+    for words in (["user"], ["user", "rename"]):
+        wrong = server.run(*words, check=False)
+        assert wrong.returncode == 2 and wrong.stdout == "" and wrong.stderr.startswith("mailroot: user takes one of these")
+        assert "Users, domains and aliases\n  user add ADDRESS" in wrong.stderr and "domain add" not in wrong.stderr
+    assert server.run("user", "--help").stdout.startswith("Users, domains and aliases\n  user add")
     assert subprocess.run([BUILD / "mailroot"], capture_output=True).returncode == 2
 
 
@@ -153,7 +160,7 @@ def test_store_figures(server):
 @pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
 def test_a_stopped_server_is_status_3(make_server, words, form):
     server = make_server(start=False)
-    message = refused(server, 1 if "--wait" in words else 3, *form, *words)
+    message = refused(server, 3, *form, *words)
     assert "not running" in message or "nobody listens" in message or "does not serve" in message
 
 

@@ -133,7 +133,7 @@ def test_a_damaged_body_is_named_and_left_out(lost, tmp_path):
     with server.imap("alice") as imap:
         imap.delete("Work/Plans")
     run = server.run("recovery", "restore", copy, f"alice@{DOMAIN}", "--folder", "Work/Plans", "--json", check=False)
-    assert run.returncode == 1
+    assert run.returncode == 4
     assert "Work/Plans, UID 3, 'plan 2'" in run.stderr
     with server.imap("alice") as imap:
         assert sorted(folder_of(imap, "Work/Plans")) == [1, 2, 4, 5]
