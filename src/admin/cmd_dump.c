@@ -434,7 +434,8 @@ static enum st parse_key(const char *hex, char *out, size_t *len, struct err *er
 	size_t n = strlen(hex);
 
 	if (n == 0 || n % 2 || n / 2 > ESE_KEY_MAX || strspn(hex, "0123456789abcdefABCDEF") != n)
-		return fail(err, ST_BAD, "'%.60s' is no key in hexadecimal", hex);
+		return fail(err, ST_BAD,
+			    "'%.60s' is no key in hexadecimal, two digits for each byte", hex);
 	for (size_t i = 0; i < n / 2; i++) {
 		char two[3] = { hex[2 * i], hex[2 * i + 1], '\0' };
 

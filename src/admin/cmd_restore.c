@@ -97,6 +97,7 @@ static enum st restore(struct job *j, struct err *err)
 {
 	char backup[4600];
 	struct bk_seq seq = { 0 };
+	bool queue = j->o.logs && !j->o.until;
 	int lock = -1;
 	enum st st = bk_seq_read(j->dir, &seq, err);
 
@@ -108,10 +109,12 @@ static enum st restore(struct job *j, struct err *err)
 	if (st == ST_OK)
 		st = restore_clear(j->to, err);
 	/* What the dead server acknowledged stands in its logs or in its queue. */
-	if (st == ST_OK && j->o.logs && !j->o.until)
-		st = home_take_queue(j->home, j->o.logs, &j->queue, err);
+	if (st == ST_OK && queue)
+		st = home_queue_room(j->home, j->o.logs, err);
 	if (st == ST_OK)
 		st = restore_groups(&j->o, &j->out, err);
+	if (st == ST_OK && queue)
+		st = home_take_queue(j->home, j->o.logs, &j->queue, err);
 	snprintf(backup, sizeof backup, "%s/%s", j->dir, j->one);
 	if (st == ST_OK)
 		st = home_put(j->home, backup, err);

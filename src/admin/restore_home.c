@@ -136,6 +136,19 @@ static enum st put_extra(const char *home, const char *backup, const struct bk_f
 	return access(to, F_OK) == 0 ? ST_OK : copy(from, to, f->mode, err);
 }
 
+enum st home_queue_room(const char *home, const char *dead, struct err *err)
+{
+	char from[PATH_ROOM], to[PATH_ROOM];
+
+	snprintf(from, sizeof from, "%s/Mailroot", dead);
+	snprintf(to, sizeof to, "%s/Mailroot", home);
+	if (access(from, F_OK) < 0 || rmdir(to) == 0 || errno == ENOENT)
+		return ST_OK;
+	return fail(err, ST_EXISTS,
+		    "%s is there already: the queue of %s can't be put there; put it aside first",
+		    to, dead);
+}
+
 enum st home_take_queue(const char *home, const char *dead, bool *taken_out, struct err *err)
 {
 	char from[PATH_ROOM], to[PATH_ROOM], part[PATH_ROOM + 16];
@@ -147,12 +160,9 @@ enum st home_take_queue(const char *home, const char *dead, bool *taken_out, str
 	snprintf(part, sizeof part, "%s.restoring", to);
 	if (access(from, F_OK) < 0)
 		return ST_OK;
-	if (rmdir(to) < 0 && errno != ENOENT)
-		return fail(err, ST_EXISTS,
-			    "%s is there already: the queue of %s can't be put there (nothing was "
-			    "changed)",
-			    to, dead);
-	st = restore_clear(part, err);
+	st = home_queue_room(home, dead, err);
+	if (st == ST_OK)
+		st = restore_clear(part, err);
 	if (st == ST_OK)
 		st = copy_tree(from, part, NULL, err);
 	if (st == ST_OK)

@@ -7,6 +7,8 @@
 /* The home of the server that is to be made: no server of it runs, and none can be started while this is held; it has no
  * groups.  Makes the folder.  ST_BUSY: a server runs on it; ST_EXISTS: it has groups, the sentence names one. */
 enum st home_claim(const char *home, int *lock_fd, struct err *err);
+/* Is there room for its queue?  Asked before long work.  ST_EXISTS: the new home has a queue. */
+enum st home_queue_room(const char *home, const char *dead, struct err *err);
 /* The queue of the home `dead`, if it is one: what it acknowledged and had not delivered yet.  *taken_out: there was one.  ST_EXISTS:
  * the new home has a queue. */
 enum st home_take_queue(const char *home, const char *dead, bool *taken_out, struct err *err);

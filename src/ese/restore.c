@@ -550,7 +550,7 @@ static enum st all_found(const struct restore *r, struct err *err)
 	return ST_OK;
 }
 
-/* The lowest position of its databases, the highest. */
+/* The lowest position of its databases, the highest; 0: it has none. */
 static void positions(const struct restore *r, const struct bk_group *g, uint64_t *low,
 		      uint64_t *high)
 {
@@ -582,11 +582,13 @@ static enum st restore_group(struct restore *r, const struct bk_group *g, struct
 		if (strcmp(r->m->dbs[i].group, g->name) == 0)
 			st = bring_db(r, g, &r->m->dbs[i], folder, err);
 	positions(r, g, &low, &end);
-	if (st == ST_OK && g->next) {
+	/* A group without databases has nothing to roll forward; a standby goes on in its log all the same. */
+	if (st == ST_OK && g->next && (low || r->o->standby)) {
 		st = find_sources(r, g, err);
 		if (st == ST_OK)
-			st = restore_logs(r, g, folder, pos_gen(low), rg, &end, err);
-	} else if (st == ST_OK && r->o->logs) {
+			st = restore_logs(r, g, folder, low ? pos_gen(low) : g->first, rg, &end,
+					  err);
+	} else if (st == ST_OK && r->o->logs && !g->next) {
 		snprintf(rg->gap, sizeof(rg->gap),
 			 "its logging was circular: it is as it was at the backup");
 	}

@@ -236,6 +236,14 @@ static void progress(void *arg, uint64_t bytes)
 		k->s->src.progress(k->s->src.arg, "log", bytes);
 }
 
+static bool is_there(const char *dir, const char *name)
+{
+	char path[SEG_PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return access(path, F_OK) == 0;
+}
+
 static enum st replay(struct filling *k, struct err *err)
 {
 	struct checkpoint cp;
@@ -246,6 +254,9 @@ static enum st replay(struct filling *k, struct err *err)
 			      .arg = k };
 	enum st have = checkpoint_read(k->s->src.log, &cp, NULL), st;
 
+	/* A backup's copy of a log need not go on behind its last closed file. */
+	w.unfinished = have == ST_NOTFOUND && !is_there(k->s->src.log, "E00.chk") &&
+		       !is_there(k->s->src.log, "E00.lck");
 	if (have == ST_OK) {
 		w.signature = cp.signature;
 		w.from = pos_gen(cp.position);

@@ -262,7 +262,9 @@ enum st database_remove(struct database *db, bool with_mailboxes, struct err *er
 	if (!with_mailboxes) {
 		st = places_count(d->store, db, &mailboxes, err);
 		if (st == ST_OK && mailboxes)
-			st = fail(err, ST_EXISTS, "%llu mailboxes are in %s/%s",
+			st = fail(err, ST_EXISTS,
+				  "%llu mailboxes are in %s/%s: move them away (user move) or "
+				  "remove them with it (--with-mailboxes)",
 				  (unsigned long long)mailboxes, db->group->name, db->name);
 	}
 	if (st == ST_OK && database_is_up(db))

@@ -374,3 +374,35 @@ def test_several_groups_and_a_killed_restore(tmp_path):
     assert {d["database"] for d in json.loads(done.stdout)["databases"]} == {"directory", "mailbox/big"}
     wrong = restore(server, folder, tmp_path / "d", "--database", "second/mailbox/none", check=False)
     assert wrong.returncode == 1 and "there is no database" in wrong.stderr
+
+
+def test_a_group_without_databases_stops_no_restore(tmp_path):
+    server = server_with_users(tmp_path / "a").start()
+    server.run("group", "create", "second")
+    server.run("database", "create", "second/big")
+    server.send("alice", body(1, 3000), "s@example.org")
+    server.run("database", "move", "second/big", "first/big")
+    backup(server, tmp_path / "running")
+    server.send("alice", body(2, 3000), "s@example.org")
+    server.stop()
+    for name, options in (("running", ("--logs", str(server.home))), ("stopped", ())):
+        if name == "stopped":
+            backup(server, tmp_path / name)
+        with restored(server, tmp_path / name, tmp_path / f"from-{name}", *options) as copy:
+            assert len(messages(copy, "alice")) == 2
+            assert [g["group"] for g in copy.json("group", "list")["groups"]].count("second") == 1
+
+
+def test_a_restore_that_failed_can_be_given_again(tmp_path):
+    """The dead server's queue is taken when everything else is there."""
+    server = server_with_users(tmp_path / "a").start()
+    server.send("alice", body(1, 3000), "s@example.org")
+    full = backup(server, tmp_path / "b")["backup"]["folder"]
+    server.stop()
+    victim = pathlib.Path(full) / "groups/first/mailbox/default.stm"
+    victim.rename(tmp_path / "aside")
+    again = ("--logs", str(server.home))
+    assert restore(server, tmp_path / "b", tmp_path / "c", *again, check=False).returncode == 1
+    (tmp_path / "aside").rename(victim)
+    with restored(server, tmp_path / "b", tmp_path / "c", *again) as copy:
+        assert copy.report["restored"]["queue_taken"] and len(messages(copy, "alice")) == 1
