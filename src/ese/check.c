@@ -304,6 +304,7 @@ static void take_orphan(struct checking *k, struct span key, struct span value)
 
 static enum st take_row(struct checking *k, struct span key, struct span value, struct err *err)
 {
+	struct row_applied a;
 	uint64_t id;
 
 	switch (key.at[0]) {
@@ -312,6 +313,9 @@ static enum st take_row(struct checking *k, struct span key, struct span value, 
 	case 0x06:
 		if (key.len != 1)
 			tell_row(k, FOUND_ROW_STRAY, key, "nothing uses such a key");
+		/* As of the rows that follow: one that is served goes on meanwhile. */
+		else if (key.at[0] == 0x01 && row_applied_get(value, &a) == ST_OK)
+			k->c->head.bodies = a.bodies;
 		return ST_OK;
 	case 0x02:
 		take_space(k, key, value);
@@ -336,6 +340,18 @@ static enum st take_row(struct checking *k, struct span key, struct span value, 
 	return ST_OK;
 }
 
+/* How long the file is is asked when the rows can name no more of it. */
+static enum st room_for_pages(struct checking *k, struct err *err)
+{
+	uint64_t pages = look_pages(k->c->db);
+	size_t bytes = (size_t)(pages / 8 + 1);
+
+	k->c->head.pages = pages;
+	k->marked = (struct bits){ calloc(1, bytes), pages };
+	k->owned = (struct bits){ calloc(1, bytes), pages };
+	return k->marked.at && k->owned.at ? ST_OK : fail(err, ST_NOMEM, "check %s", k->c->name);
+}
+
 static enum st take_rows(struct checking *k, struct err *err)
 {
 	struct span key, value, last, next;
@@ -345,6 +361,11 @@ static enum st take_rows(struct checking *k, struct err *err)
 
 	if (st != ST_OK)
 		return st;
+	st = room_for_pages(k, err);
+	if (st != ST_OK) {
+		look_rows_free(rows);
+		return st;
+	}
 	while ((st = look_rows_next(rows, &key, &value, &why)) == ST_OK || st == ST_CORRUPT) {
 		if (st == ST_CORRUPT) {
 			look_rows_gap(rows, &last, &next);
@@ -394,7 +415,6 @@ static enum st begin(struct checking *k, struct err *err)
 	struct finding f = { .kind = FOUND_DB_HEADER, .database = k->c->name };
 	struct err why = { 0 };
 	enum st st = look_head(k->c->db, &k->c->head, &why);
-	size_t bytes;
 
 	if (st == ST_BAD || st == ST_NOMEM) {
 		if (err)
@@ -404,13 +424,9 @@ static enum st begin(struct checking *k, struct err *err)
 	if (st != ST_OK) {
 		finding_tell(k->c->found, k->c->arg, &f, "%s", why.text);
 		k->tree_damaged = true;
-		k->c->head.pages = look_pages(k->c->db);
 	}
-	bytes = (size_t)(k->c->head.pages / 8 + 1);
-	k->marked = (struct bits){ calloc(1, bytes), k->c->head.pages };
-	k->owned = (struct bits){ calloc(1, bytes), k->c->head.pages };
 	k->buffer = malloc((size_t)READ_PAGES * ESE_PAGE);
-	if (!k->marked.at || !k->owned.at || !k->buffer)
+	if (!k->buffer)
 		return fail(err, ST_NOMEM, "check %s", k->c->name);
 	return ST_OK;
 }

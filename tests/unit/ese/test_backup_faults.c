@@ -21,9 +21,9 @@
 
 enum fault { NONE, ERROR, SHORT, FULL };
 
-static enum fault fault;
+static _Atomic enum fault fault; /* the others look whether it is about them */
 static long countdown;
-static pthread_t mine;
+static _Atomic pthread_t mine;
 
 static bool strikes(void)
 {
