@@ -111,6 +111,13 @@ static enum st attached(struct replay *r, const struct rec *rec, uint32_t format
 	if (rec_attach_get(rec->payload, format, &a) != ST_OK)
 		return fail(err, ST_CORRUPT, "the record at log position %016llx is damaged",
 			    (unsigned long long)rec->pos);
+	/* Under its old name nobody would find it after a promotion. */
+	if (r->create && db && db->live && a.how == ATTACH_TAKEN &&
+	    !span_eq(a.name, span_str(db->name)))
+		return fail(err, ST_BAD,
+			    "database %s got the name %.*s at the source, which can't be followed; "
+			    "begin again from a backup",
+			    db->name, (int)a.name.len, a.name.at);
 	if (r->only || (db && strncmp(db->name, "lost-", 5) != 0))
 		return ST_OK;
 	if (db)

@@ -340,6 +340,53 @@ static enum st make_db(struct reading *k, const struct rec_attach *a, uint64_t p
 	return st;
 }
 
+static enum st rename_one(const struct reading *k, const char *from, const char *to,
+			  const char *end, struct err *err)
+{
+	char old[SEG_PATH_MAX], now[SEG_PATH_MAX];
+
+	snprintf(old, sizeof(old), "%s/%s%s", k->folder, from, end);
+	snprintf(now, sizeof(now), "%s/%s%s", k->folder, to, end);
+	return io_rename(old, now, err);
+}
+
+/* It moved within its group, behind the backup: its records go on under another name. */
+static enum st rename_db(struct reading *k, const struct rec_attach *a, uint64_t pos,
+			 struct err *err)
+{
+	struct bk *m = k->r->m;
+	struct bk_db *d = NULL;
+	char path[SEG_PATH_MAX];
+	const char *name;
+	enum st st;
+
+	for (size_t i = 0; !d && i < m->ndbs; i++)
+		if (m->dbs[i].id == a->id && strcmp(m->dbs[i].group, k->g->name) == 0)
+			d = &m->dbs[i];
+	if (!d || pos < d->position || span_eq(a->name, span_str(d->name)))
+		return ST_OK;
+	name = bk_keep(m, a->name);
+	if (!name)
+		return fail(err, ST_NOMEM, "database %s", d->name);
+	if (!bk_path_ok(a->name) || named(k, name))
+		return fail(err, ST_CORRUPT, "the log gives database %s the name '%s'", d->name,
+			    name);
+	st = bk_make_folders(k->folder, name, err);
+	snprintf(path, sizeof(path), "%s/%s", k->folder, name);
+	if (st == ST_OK && rmdir(path) < 0)
+		st = fail_errno(err, "%s", path);
+	if (st == ST_OK)
+		st = rename_one(k, d->name, name, ".stm", err);
+	if (st == ST_OK)
+		st = rename_one(k, d->name, name, ".edb", err);
+	snprintf(path, sizeof(path), "%s/%s.edb", k->folder, name);
+	if (st == ST_OK)
+		st = bk_sync_parent(path, err);
+	if (st == ST_OK)
+		d->name = name;
+	return st;
+}
+
 /* One that is neither in the backup nor made in the log: it came from another group, or was down at the backup. */
 static enum st note_other(struct reading *k, const struct rec_attach *a, struct err *err)
 {
@@ -386,6 +433,9 @@ static enum st take_record(struct reading *k, const struct rec *rec, uint32_t fo
 	    !is_known(k->r, k->g, a.id))
 		return a.how == ATTACH_CREATED ? make_db(k, &a, rec->pos, err)
 					       : note_other(k, &a, err);
+	if (rec->kind == REC_ATTACH && rec_attach_get(rec->payload, format, &a) == ST_OK &&
+	    a.how == ATTACH_TAKEN)
+		return rename_db(k, &a, rec->pos, err);
 	if (rec->kind != REC_COMMIT || items_open(rec->payload, &items) != ST_OK)
 		return ST_OK;
 	if (o->until && items.time > o->until) {

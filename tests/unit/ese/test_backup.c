@@ -688,6 +688,44 @@ static void a_name_that_is_used_again_behind_a_backup_is_the_later_database(void
 	job_end(&j);
 }
 
+static void a_database_that_got_another_name_behind_a_backup_has_it(void **state)
+{
+	struct back b = { 0 };
+	struct err err = { 0 };
+	struct rig r, dead, copy;
+	struct ese_db *db, *moved;
+	struct job j;
+
+	(void)state;
+	job_make(&j, &r);
+	rig_open(&r);
+	put_in(&r, "mailbox/before", "k", "v");
+	backup_ok(&j, true);
+	assert_int_equal(ese_db_open(r.g, "mailbox/before", false, &db, &err), ST_OK);
+	assert_int_equal(ese_db_dismount(db, &err), ST_OK);
+	assert_int_equal(ese_db_move(db, r.g, "mailbox/after", &moved, &err), ST_OK);
+	put_in(&r, "mailbox/after", "later", "w");
+	put(&r, 1);
+	rig_fork(&r, &dead);
+	b.o.logs = dead.dir;
+	if (restore(&j, &b, &err) != ST_OK)
+		fail_msg("%s", err.text);
+	assert_int_equal(b.out.ndbs, 2);
+	for (size_t i = 0; i < b.out.ndbs; i++)
+		assert_int_equal(b.out.dbs[i].state, RESTORED_GOOD);
+	restored_free(&b.out);
+	copy = (struct rig){ .o = r.o };
+	snprintf(copy.dir, sizeof(copy.dir), "%.100s/first", b.to);
+	rig_open(&copy);
+	assert_int_equal(ese_db_open(copy.g, "mailbox/before", false, &db, NULL), ST_NOTFOUND);
+	assert_int_equal(ese_db_open(copy.g, "mailbox/after", false, &copy.db, &err), ST_OK);
+	assert_string_equal(rig_get(&copy, "k"), "v");
+	assert_string_equal(rig_get(&copy, "later"), "w");
+	rig_close(&copy);
+	rig_remove(&dead);
+	job_end(&j);
+}
+
 static void circular_logging_gives_full_backups_and_nothing_to_roll(void **state)
 {
 	struct err err = { 0 };
@@ -816,6 +854,7 @@ int main(void)
 		cmocka_unit_test(a_stopped_backup_is_gone_on_with),
 		cmocka_unit_test(damage_is_named_and_stops_nothing),
 		cmocka_unit_test(databases_come_and_go_behind_a_backup),
+		cmocka_unit_test(a_database_that_got_another_name_behind_a_backup_has_it),
 		cmocka_unit_test(a_name_that_is_used_again_behind_a_backup_is_the_later_database),
 		cmocka_unit_test(circular_logging_gives_full_backups_and_nothing_to_roll),
 		cmocka_unit_test(a_disk_that_runs_low_costs_the_kept_logs),

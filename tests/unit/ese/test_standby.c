@@ -408,6 +408,34 @@ static void a_name_that_is_used_again_is_followed(void **state)
 	}
 }
 
+static void a_database_that_gets_another_name_ends_it_with_a_reason(void **state)
+{
+	struct rig source, standby;
+	struct ese_db *db, *moved;
+	struct ese_standby *s;
+	struct ship sh = { 0 };
+	struct err err = { 0 };
+
+	(void)state;
+	make_source(&source);
+	db = open_db(&source, "mailbox/before", true);
+	put_in(db, "key", "value");
+	make_standby(&source, &standby);
+	s = open_standby(&standby);
+	assert_int_equal(ese_db_dismount(db, NULL), ST_OK);
+	assert_int_equal(ese_db_move(db, source.g, "mailbox/after", &moved, NULL), ST_OK);
+	put_in(moved, "later", "value");
+	ship(&source, s, &sh);
+	assert_int_equal(sh.st, ST_EOF);
+	assert_int_equal(ese_standby_sync(s, NULL), ST_OK);
+	assert_int_equal(ese_standby_apply(s, &err), ST_BAD);
+	assert_non_null(strstr(err.text, "mailbox/after"));
+	ese_standby_close(s, NULL);
+	rig_close(&source);
+	rig_remove(&standby);
+	rig_remove(&source);
+}
+
 /* A brand-new group needs no backup: its log has all of it. */
 static void an_empty_folder_follows_from_the_first_file(void **state)
 {
@@ -472,6 +500,7 @@ int main(void)
 		cmocka_unit_test(damaged_and_misplaced_groups_are_refused_and_leave_it_as_it_was),
 		cmocka_unit_test(databases_come_and_go_with_their_source),
 		cmocka_unit_test(a_name_that_is_used_again_is_followed),
+		cmocka_unit_test(a_database_that_gets_another_name_ends_it_with_a_reason),
 		cmocka_unit_test(an_empty_folder_follows_from_the_first_file),
 		cmocka_unit_test(bodies_beside_the_log_end_it_with_a_reason),
 	};
