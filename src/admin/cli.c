@@ -23,6 +23,7 @@ const char *const cli_exits[CLI_EXITS] = {
 
 #define COMMAND_COLUMN 36
 #define OPTION_COLUMN  24
+#define TEXT_COLUMNS   100
 
 static void print_left(FILE *to, int column, const char *left, const char *right)
 {
@@ -79,12 +80,29 @@ static void print_commands(FILE *to)
 		fprintf(to, "  %d  %s\n", i, cli_exits[i]);
 }
 
+static void print_wrapped(const char *text)
+{
+	struct span rest = span_str(text);
+	size_t column = 0;
+
+	while (rest.at) {
+		struct span word = span_split(rest, ' ', &rest);
+
+		if (column && column + 1 + word.len > TEXT_COLUMNS) {
+			printf("\n");
+			column = 0;
+		}
+		column += (size_t)printf("%s" SPAN_FMT, column ? " " : "", SPAN_ARG(word));
+	}
+	printf("\n");
+}
+
 static void print_command(const struct cli_command *m)
 {
 	printf("usage: mailroot %s%s%s%s\n\n%s\n", m->words, m->args[0] ? " " : "", m->args,
 	       m->options[0].name ? " [OPTION ...]" : "", m->meaning);
 	if (m->details)
-		printf("%s\n", m->details);
+		print_wrapped(m->details);
 	if (m->options[0].name)
 		printf("\n");
 	for (int i = 0; i < CLI_OPTIONS_MAX && m->options[i].name; i++) {
@@ -102,13 +120,12 @@ static void print_man_command(const struct cli_command *m)
 		printf(".SS %s\n", m->meaning);
 		return;
 	}
-	printf(".TP\n.B %s\n%s\n%s\n", m->words, m->args, m->meaning);
+	printf(".TP\n\\fB%s\\fR %s\n%s\n", m->words, m->args, m->meaning);
 	if (m->details)
 		printf("%s\n", m->details);
 	for (int o = 0; o < CLI_OPTIONS_MAX && m->options[o].name; o++)
-		printf(".RS\n.TP\n.B \\-\\-%s\n%s%s%s\n.RE\n", m->options[o].name,
-		       m->options[o].value ? m->options[o].value : "",
-		       m->options[o].value ? ": " : "", m->options[o].meaning);
+		printf(".RS\n.TP\n\\fB\\-\\-%s\\fR %s\n%s\n.RE\n", m->options[o].name,
+		       m->options[o].value ? m->options[o].value : "", m->options[o].meaning);
 }
 
 static void print_man(void)

@@ -278,6 +278,13 @@ static enum st run(void *arg, struct exipc_chan *chan, struct err *err)
 	st = find_mailbox(r, to ? to : r->filter.user, err);
 	if (st == ST_OK)
 		st = recovery_each(r->o, &r->filter, each, r, &r->damaged, err);
+	/* Who names messages wants to hear that there are none. */
+	if (st == ST_OK && r->cli->options[R_UID] && !r->restored && !r->there && !r->unreadable &&
+	    !r->damaged)
+		st = fail(
+			err, ST_NOTFOUND,
+			"the folder '%.200s' of the recovery store has no messages with the UIDs %.100s",
+			r->filter.folder, r->cli->options[R_UID]);
 	return st;
 }
 

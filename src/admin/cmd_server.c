@@ -260,6 +260,6 @@ int cmd_ipc(struct cli *c)
 	}
 	report_close(&r);
 	if (st == ST_NOTFOUND)
-		err.st = ST_GONE;
+		fail(&err, ST_GONE, "nobody listens at %s: the server is not running", path);
 	return finish(&text, st, &err);
 }

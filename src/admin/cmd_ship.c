@@ -164,8 +164,9 @@ static enum st begin_log(struct ship *s, struct ship_log *log, struct err *err)
 	if (!log->known && log->oldest != 1) {
 		fprintf(stderr,
 			"mailroot: storage group %s is not on the standby, and its log does not go back to its "
-			"beginning: it is left out\n",
+			"beginning: it is left out; make the standby anew from a full backup that has it\n",
 			log->name);
+		s->left_out = true;
 		return ST_OK;
 	}
 	if (log->stand > log->durable && pos_off(log->stand) != 0) {
@@ -445,5 +446,7 @@ int cmd_ese_ship(struct cli *c)
 		put_report(&s);
 	for (unsigned i = 0; i < s.nlogs; i++)
 		free(s.logs[i]);
-	return st == ST_OK ? CLI_DONE : cli_fail(&err);
+	if (st != ST_OK)
+		return cli_fail(&err);
+	return s.left_out ? CLI_DAMAGE : CLI_DONE;
 }

@@ -354,7 +354,7 @@ const struct cli_command cli_commands[] = {
 		.meaning =
 			"Back up the databases while they work; DIR holds one backup beside the other.",
 		.details =
-			"Every page is verified as it is copied. A backup that was stopped goes on when the command is given again. Damage does not stop it: it is named, and the rest is copied.",
+			"Every page is verified as it is copied. A backup that was stopped goes on when the command is given again. Damage does not stop it: it is named, and the rest is copied. With --json it tells how far it is in lines of JSON on standard error.",
 		.run = cmd_ese_backup,
 		.options = { { "incremental", NULL, "only the log since the last backup in DIR" },
 			     { "rate", "MB", "copy at most so many MB a second" },

@@ -73,6 +73,7 @@ struct ship {
 	struct cli *cli;
 	const char *to; /* the folder or the command */
 	uint64_t id;    /* under which the store keeps log files for it: made of `to` */
+	bool left_out;  /* a group that the standby does not have: said once for each connection */
 	bool once, forget;
 	bool final; /* what failed does not get better by trying again */
 	const struct ship_target *target;

@@ -583,6 +583,12 @@ static enum st restore_group(struct restore *r, const struct bk_group *g, struct
 			st = bring_db(r, g, &r->m->dbs[i], folder, err);
 	positions(r, g, &low, &end);
 	/* A group without databases has nothing to roll forward; a standby goes on in its log all the same. */
+	if (st == ST_OK && g->next && !low && r->o->standby && g->first == g->next)
+		st = fail(
+			err, ST_BAD,
+			"group %s has no databases, and the backup nothing of its log, so its log can't be "
+			"followed: create a database in it and make a full backup",
+			g->name);
 	if (st == ST_OK && g->next && (low || r->o->standby)) {
 		st = find_sources(r, g, err);
 		if (st == ST_OK)
