@@ -282,13 +282,35 @@ int cmd_dump_log(struct cli *c)
 
 /* ---- databases ---- */
 
+static const char *group_of(const struct offline_db *db)
+{
+	const char *slash = strrchr(db->dir, '/');
+
+	return slash ? slash + 1 : db->dir;
+}
+
+/* mailbox/big, second/mailbox/big or second/big. */
+static bool is_named(const struct offline_db *db, const char *name)
+{
+	const char *group = group_of(db), *in_mailbox = db->name + strlen("mailbox/");
+	size_t n = strlen(group);
+
+	if (strcmp(db->name, name) == 0)
+		return true;
+	if (strncmp(name, group, n) != 0 || name[n] != '/')
+		return false;
+	return strcmp(db->name, name + n + 1) == 0 ||
+	       (strncmp(db->name, "mailbox/", strlen("mailbox/")) == 0 &&
+		strcmp(in_mailbox, name + n + 1) == 0);
+}
+
 /* The next database that is meant, from *i on; NULL: no more. */
 static struct offline_db *next_db(struct offline *o, const char *name, size_t *i)
 {
 	while (*i < o->ndbs) {
 		struct offline_db *db = &o->dbs[(*i)++];
 
-		if (!name || strcmp(db->name, name) == 0)
+		if (!name || is_named(db, name))
 			return db;
 	}
 	return NULL;
@@ -302,11 +324,14 @@ static enum st only_db(struct offline *o, const char *name, struct offline_db **
 
 	*out = next_db(o, name, &i);
 	if (!*out)
-		return fail(err, ST_NOTFOUND, "there is no database %s", name ? name : "");
+		return name ? fail(err, ST_NOTFOUND,
+				   "there is no database %s (mailroot ese dump header shows them)",
+				   name)
+			    : fail(err, ST_NOTFOUND, "there is no database");
 	if (next_db(o, name, &i))
 		return fail(err, ST_BAD,
-			    "there is more than one database: name one with --database, and its "
-			    "group by its path");
+			    "there is more than one database: name one, as --database %s/%s",
+			    group_of(*out), (*out)->name);
 	if (!(*out)->db) {
 		*err = (*out)->why;
 		return (*out)->why.st;
@@ -392,8 +417,8 @@ static enum st db_with_body(struct offline *o, const char *name, uint64_t id,
 			    (unsigned long long)id);
 	if (n > 1)
 		return fail(err, ST_BAD,
-			    "%u databases have a body %llu: name one with --database, and its "
-			    "group by its path",
+			    "%u databases have a body %llu: name one with --database, as "
+			    "GROUP/NAME",
 			    n, (unsigned long long)id);
 	return ST_OK;
 }
@@ -429,20 +454,20 @@ int cmd_dump_message(struct cli *c)
 
 #define KEY_BYTES (ESE_KEY_MAX + 1)
 
-static enum st parse_key(const char *hex, char *out, size_t *len, struct err *err)
+static int parse_key(const char *hex, char *out, size_t *len)
 {
 	size_t n = strlen(hex);
 
 	if (n == 0 || n % 2 || n / 2 > ESE_KEY_MAX || strspn(hex, "0123456789abcdefABCDEF") != n)
-		return fail(err, ST_BAD,
-			    "'%.60s' is no key in hexadecimal, two digits for each byte", hex);
+		return cli_misuse("'%.60s' is no key in hexadecimal, two digits for each byte",
+				  hex);
 	for (size_t i = 0; i < n / 2; i++) {
 		char two[3] = { hex[2 * i], hex[2 * i + 1], '\0' };
 
 		out[i] = (char)strtoul(two, NULL, 16);
 	}
 	*len = n / 2;
-	return ST_OK;
+	return CLI_DONE;
 }
 
 /* The first key behind those with this prefix; empty: there is none. */
@@ -539,23 +564,26 @@ enum { ROW_DATABASE, ROW_PREFIX, ROW_LIMIT };
 int cmd_dump_row(struct cli *c)
 {
 	char from[KEY_BYTES], to[KEY_BYTES] = "";
-	uint64_t limit =
-		c->options[ROW_LIMIT] ? strtoull(c->options[ROW_LIMIT], NULL, 10) : ROWS_MAX;
+	uint64_t limit = ROWS_MAX;
 	struct telling t;
 	struct offline *o = NULL;
 	struct offline_db *db = NULL;
 	struct err err = { 0 };
 	size_t len = 0;
 	struct span end_key;
-	enum st st = parse_key(c->args[0], from, &len, &err);
-	int status;
+	enum st st;
+	int status = parse_key(c->args[0], from, &len);
 
+	if (status == CLI_DONE && c->options[ROW_LIMIT] &&
+	    !span_u64(span_str(c->options[ROW_LIMIT]), &limit))
+		status = cli_misuse("--limit takes a number, not '%s'", c->options[ROW_LIMIT]);
+	if (status != CLI_DONE)
+		return status;
 	begin(&t, c);
 	memcpy(to, from, len);
 	to[len] = '\0';
 	end_key = c->options[ROW_PREFIX] ? behind(to, len) : span_of(to, len + 1);
-	if (st == ST_OK)
-		st = offline_open(path_arg(c, 1), &o, &err);
+	st = offline_open(path_arg(c, 1), &o, &err);
 	if (st == ST_OK)
 		st = only_db(o, c->options[ROW_DATABASE], &db, &err);
 	if (st == ST_OK)

@@ -182,7 +182,9 @@ int cmd_repair(struct cli *c)
 
 	if (!to)
 		return cli_misuse("say where the repaired home goes: --to NEWHOME");
-	if (access(to, F_OK) == 0)
+	if (access(r.source, F_OK) < 0)
+		st = fail_errno(&err, "%s", r.source);
+	else if (access(to, F_OK) == 0)
 		st = fail(&err, ST_EXISTS, "%s is there already: repair only makes new homes", to);
 	else
 		st = repair_source(r.source, &err);

@@ -341,7 +341,7 @@ const struct cli_command cli_commands[] = {
 			"Move stored messages together and give the room at the end back to the disk; may be interrupted.",
 		.details = "The server runs meanwhile.",
 		.run = cmd_ese_compact,
-		.options = { { "database", "NAME", "GROUP/NAME; default first/mailbox/default" },
+		.options = { { "database", "GROUP/NAME", "default first/mailbox/default" },
 			     { "rate", "MB", "at most so many megabytes a second" },
 			     { "punch", NULL, "also give back the gaps that are left" } },
 	},
@@ -500,7 +500,7 @@ const struct cli_command cli_commands[] = {
 		.meaning =
 			"Read all stored messages again now, in the background, and compare with their checksums.",
 		.run = cmd_ese_scrub_start,
-		.options = { { "database", "NAME", "only this one: GROUP/NAME" } },
+		.options = { { "database", "GROUP/NAME", "only this one" } },
 	},
 	{
 		.words = "ese scrub status",
@@ -508,7 +508,7 @@ const struct cli_command cli_commands[] = {
 		.meaning =
 			"Show how far the scrubber is, and the damage that was met since the server started.",
 		.run = cmd_ese_scrub_status,
-		.options = { { "database", "NAME", "only this one: GROUP/NAME" } },
+		.options = { { "database", "GROUP/NAME", "only this one" } },
 	},
 	{
 		.words = "ese scrub stop",
@@ -516,7 +516,7 @@ const struct cli_command cli_commands[] = {
 		.meaning = "Stop the scrubber until the next ese scrub start or restart.",
 		.details = "It goes on where it was.",
 		.run = cmd_ese_scrub_stop,
-		.options = { { "database", "NAME", "only this one: GROUP/NAME" } },
+		.options = { { "database", "GROUP/NAME", "only this one" } },
 	},
 	{
 		.words = "ese upgrade",
@@ -628,7 +628,8 @@ const struct cli_command cli_commands[] = {
 		.meaning =
 			"Show the pages of a stopped database by state, and the largest free runs.",
 		.run = cmd_dump_space,
-		.options = { { "database", "NAME", "which one, as mailbox/default" } },
+		.options = { { "database", "NAME",
+			       "which one, as mailbox/default or first/mailbox/default" } },
 	},
 	{
 		.words = "ese dump message",
