@@ -16,7 +16,7 @@
 #include "drive.h"
 #include "ese_crash.h"
 
-#define BATCHES 24u
+#define BATCHES 16u
 #define LONG    60u
 
 static struct worker *self;
