@@ -29,7 +29,8 @@ struct job {
 	uint32_t next[GROUPS_MAX];
 	size_t ngroups, ndbs;
 	struct bk_run *run;
-	bool some; /* only some databases: log files stay for the others */
+	unsigned left_out; /* groups */
+	bool some;         /* only some databases: log files stay for the others */
 	enum st st;
 	struct err err;
 };
@@ -46,6 +47,13 @@ static bool wanted(const struct job *j, struct span full)
 		if (span_eq(span_split(rest, ',', &rest), full))
 			return true;
 	return false;
+}
+
+static void note_left_out(struct job *j, const struct plist *row)
+{
+	fprintf(stderr, "mailroot: group " SPAN_FMT " is left out: " SPAN_FMT "\n",
+		SPAN_ARG(plist_span(row, PR_GROUP)), SPAN_ARG(plist_span(row, PR_REASON)));
+	j->left_out++;
 }
 
 static enum st take_group(struct job *j, const struct plist *row, struct err *err)
@@ -104,12 +112,19 @@ static enum st begin(struct job *j, struct exipc_chan *chan, struct err *err)
 	if (st != ST_OK)
 		return st;
 	while ((st = wire_next_row(&a, err)) == ST_OK) {
-		st = plist_has(&a.list, PR_DATABASE) ? take_database(j, &a.list, err)
-						     : take_group(j, &a.list, err);
+		if (plist_has(&a.list, PR_DATABASE))
+			st = take_database(j, &a.list, err);
+		else if (plist_has(&a.list, PR_REASON))
+			note_left_out(j, &a.list);
+		else
+			st = take_group(j, &a.list, err);
 		if (st != ST_OK)
 			break;
 	}
 	wire_answer_free(&a);
+	if (st == ST_EOF && j->ngroups == 0 && j->left_out)
+		return fail(err, ST_BAD,
+			    "no group is left for an incremental backup: make a full one");
 	if (st == ST_EOF && j->c->options[2] && j->ndbs == 0)
 		return fail(err, ST_NOTFOUND,
 			    "there is no database '%s' (names are GROUP/NAME, as "
@@ -224,7 +239,7 @@ static void report(struct job *j, struct report *r)
 	report_num(r, "bytes_kept", p.kept);
 	report_num(r, "ms", p.ns / NS_PER_MS);
 	report_num(r, "findings", m->nfindings);
-	report_num(r, "left_out", m->nleft_out);
+	report_num(r, "left_out", m->nleft_out + j->left_out);
 	backup_put_findings(r, m);
 	if (j->some && !j->c->json)
 		fprintf(stderr, "mailroot: only some databases were copied: log files stay as they "
@@ -248,7 +263,7 @@ static int finish(struct job *j, enum st st, struct err *err)
 	if (st == ST_OK) {
 		const struct bk *m = bk_run_manifest(j->run);
 
-		damage = m->nfindings > 0 || m->nleft_out > 0;
+		damage = m->nfindings > 0 || m->nleft_out + j->left_out > 0;
 		report_open(&r, &text, j->c->json);
 		report(j, &r);
 		report_close(&r);

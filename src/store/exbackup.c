@@ -13,7 +13,7 @@
 
 struct held {
 	struct group *group;
-	struct ese_backup *backup;
+	struct ese_backup *backup; /* NULL: left out, see is_left_out() */
 	uint32_t next;
 };
 
@@ -49,13 +49,20 @@ static void end_all(struct backup *b, bool done)
 	}
 }
 
+/* The log of a group with circular logging can't roll anything forward: only full backups have something of it. */
+static bool is_left_out(const struct backup *b, const struct group *g)
+{
+	return !b->full && ese_circular(g->ese);
+}
+
 static void begin_run(void *arg)
 {
 	struct backup *b = arg;
 
 	for (size_t i = 0; b->st == ST_OK && i < b->n; i++)
-		b->st = ese_backup_begin(b->held[i].group->ese, b->full, &b->held[i].backup,
-					 &b->err);
+		if (!is_left_out(b, b->held[i].group))
+			b->st = ese_backup_begin(b->held[i].group->ese, b->full, &b->held[i].backup,
+						 &b->err);
 	if (b->st == ST_OK)
 		return;
 	end_all(b, false);
@@ -67,7 +74,8 @@ static void roll_run(void *arg)
 
 	b->st = ST_OK;
 	for (size_t i = 0; b->st == ST_OK && i < b->n; i++)
-		b->st = ese_backup_roll(b->held[i].backup, &b->held[i].next, &b->err);
+		if (b->held[i].backup)
+			b->st = ese_backup_roll(b->held[i].backup, &b->held[i].next, &b->err);
 }
 
 static void end_run(void *arg)
@@ -197,11 +205,24 @@ static enum st put_database(struct wire_rows_out *rows, const struct group *g,
 	return st;
 }
 
+static enum st put_left_out(struct wire_rows_out *rows, const struct group *g)
+{
+	struct pw w;
+
+	wire_row_begin(rows, &w, 2);
+	pw_str(&w, PR_GROUP, g->name);
+	pw_str(&w, PR_REASON, "it has circular logging: only full backups are possible");
+	return wire_row_end(rows, &w);
+}
+
 static enum st put_group(struct wire_rows_out *rows, const struct held *h)
 {
 	struct ese_backup_info info;
 	struct pw w;
 	enum st st;
+
+	if (!h->backup)
+		return put_left_out(rows, h->group);
 
 	ese_backup_info(h->backup, &info);
 	wire_row_begin(rows, &w, 4);

@@ -376,6 +376,29 @@ def test_several_groups_and_a_killed_restore(tmp_path):
     assert wrong.returncode == 1 and "there is no database" in wrong.stderr
 
 
+def test_a_circular_group_is_left_out_of_incremental_backups_only(tmp_path):
+    server = server_with_users(tmp_path / "a").start()
+    folder = tmp_path / "backups"
+    server.run("group", "create", "second")
+    server.run("database", "create", "second/big")
+    server.run("user", "add", f"dave@{harness.DOMAIN}", "--password-stdin", "--database", "second/big", stdin=harness.PASSWORD + "\n")
+    server.run("group", "circular", "second", "on")
+    for user in ("alice", "dave"):
+        server.send(user, body(1, 3000), "s@example.org")
+    backup(server, folder)
+    for user in ("alice", "dave"):
+        server.send(user, body(2, 3000), "s@example.org")
+    done = server.run("--json", "ese", "backup", str(folder), "--incremental", check=False)
+    assert done.returncode == 4 and "group second is left out: it has circular logging" in done.stderr
+    assert json.loads(done.stdout)["backup"]["left_out"] == 1
+    server.run("group", "circular", "first", "on")
+    none = server.run("ese", "backup", str(folder), "--incremental", check=False)
+    assert none.returncode == 1 and "make a full one" in none.stderr
+    server.stop()
+    with restored(server, folder, tmp_path / "b") as copy:
+        assert len(messages(copy, "alice")) == 2 and len(messages(copy, "dave")) == 1
+
+
 def test_a_group_without_databases_stops_no_restore(tmp_path):
     server = server_with_users(tmp_path / "a").start()
     server.run("group", "create", "second")
