@@ -246,7 +246,7 @@ int cmd_ese_restore(struct cli *c)
 		free(j);
 		return status;
 	}
-	if (!c->options[ESE_RESTORE_TO]) {
+	if (!c->options[ESE_RESTORE_TO] || !c->options[ESE_RESTORE_TO][0]) {
 		free(j);
 		return cli_misuse("say which home to make: --to HOME");
 	}

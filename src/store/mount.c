@@ -322,13 +322,17 @@ enum st database_move(struct database *db, struct group *to, const char *name, s
 	struct err ignored;
 	enum st st = name_ok(to, name, err);
 
+	/* The intent first: a dismounted database stays down over restarts, and somebody must bring this one up again. */
 	if (st == ST_OK)
-		st = database_dismount(db, err);
+		st = places_move_begin(d, db, to, name, err);
 	if (st != ST_OK)
 		return st;
-	st = places_move_begin(d, db, to, name, err);
-	if (st == ST_OK)
-		st = job_do(&j, err);
+	st = database_dismount(db, err);
+	if (st != ST_OK) {
+		(void)!places_move_end(d, db->id, &ignored);
+		return st;
+	}
+	st = job_do(&j, err);
 	if (st == ST_OK) {
 		st = arrive(db, to, j.out, err);
 		return st == ST_OK ? places_move_end(d, db->id, err) : st;
@@ -352,7 +356,9 @@ static enum st resume_move(struct store *s, uint64_t id, struct span target, str
 		return st;
 	to = group_find(s, group);
 	if (to && to->ese && !(db->group == to && strcmp(db->name, name) == 0)) {
-		st = ese_db_move(db->ese, to->ese, name, &ese, err);
+		st = ese_db_dismount(db->ese, err);
+		if (st == ST_OK)
+			st = ese_db_move(db->ese, to->ese, name, &ese, err);
 		if (st != ST_OK)
 			return st;
 		db->state = DATABASE_REMOVED;
