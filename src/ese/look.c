@@ -224,7 +224,10 @@ enum st look_head(struct ese_db *db, struct look_head *out, struct err *err)
 	if (st != ST_OK)
 		return fail(err, st, "database %s: its applied row is damaged", db->name);
 	memcpy(h.signature, r.signature, sizeof(h.signature));
-	h.id = db->id = r.id;
+	if (db->id !=
+	    r.id) /* one that was opened for looking learns it here; a live one has it, and others read it */
+		db->id = r.id;
+	h.id = r.id;
 	h.created = r.created;
 	h.clean_pos = r.state == STATE_CLEAN ? r.pos : 0;
 	h.pos = r.pos;
