@@ -293,7 +293,8 @@ static void hex_word(struct words *w, unsigned char *out, size_t n)
 		int high = digit(s.at[2 * i]), low = digit(s.at[2 * i + 1]);
 
 		w->ok = high >= 0 && low >= 0;
-		out[i] = (unsigned char)(high << 4 | low);
+		if (w->ok)
+			out[i] = (unsigned char)(high << 4 | low);
 	}
 }
 
