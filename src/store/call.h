@@ -13,6 +13,8 @@
 #include "store/index.h"
 #include "store/logon.h"
 
+struct content;
+
 struct call {
 	struct store *store;
 	struct shard *shard;
@@ -45,6 +47,10 @@ enum st call_uids(const struct call *c, uint32_t tag, struct uset *out, struct e
 void put_uids(struct pw *w, uint32_t tag, const struct uset *s);
 /* May the mailbox grow by so many octets?  ST_NOSPACE, and OVER_QUOTA is in the answer. */
 enum st call_admit(struct call *c, uint64_t octets, struct err *err);
+/* F: IMAP_FLAGS, KEYWORDS and MESSAGE_DELIVERY_TIME of the request with this content, as a message of f, durable; the reply
+ * is FID UIDVALIDITY UID.  folder_ready(f) must have been called just before.  uid: as in new_message. */
+enum st call_put_message(struct call *c, struct folder *f, struct content *content, uint32_t uid,
+			 struct err *err);
 /* KEYWORDS by bits. */
 void put_keywords(struct pw *w, const struct folder *f, uint64_t bits);
 

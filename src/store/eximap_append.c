@@ -1,35 +1,16 @@
 /* eximap_append.c - a message that a client puts into a folder. */
+#include "store/content.h"
 #include "store/eximap.h"
-#include "store/message.h"
 
 static enum st append(struct call *c, struct folder *f, struct content *content, struct err *err)
 {
-	struct new_message m = { .content = content,
-				 .flags = plist_u32(&c->in, PR_IMAP_FLAGS, 0) & MF_ALL };
-	struct change change;
-	struct pw *w;
-	uint32_t uid;
 	enum st st;
 
-	m.date = (int64_t)plist_u64(&c->in, PR_MESSAGE_DELIVERY_TIME, (uint64_t)clock_real());
 	folder_ready(f);
 	if (f->gone || f->noselect)
 		return fail(err, ST_NOTFOUND, "the folder was deleted");
 	st = call_admit(c, content->size, err);
-	if (st == ST_OK)
-		st = keywords_learn(f, &c->in, &m.keywords, err);
-	if (st == ST_OK)
-		st = change_begin(&change, c->mb, err);
-	if (st == ST_OK)
-		st = message_add(&change, f, &m, &uid, err);
-	if (st != ST_OK)
-		return st;
-	change_wait(&change);
-	w = call_reply(c, 3);
-	pw_u64(w, PR_FID, folder_fid(f));
-	pw_u32(w, PR_UIDVALIDITY, f->uidvalidity);
-	pw_u32(w, PR_INTERNET_ARTICLE_NUMBER, uid);
-	return ST_OK;
+	return st == ST_OK ? call_put_message(c, f, content, 0, err) : st;
 }
 
 enum st serve_IMAP_APPEND(struct call *c, struct err *err)

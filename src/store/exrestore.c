@@ -1,7 +1,7 @@
 /* exrestore.c - the administrator puts messages back that were taken out of a backup. */
 #include "store/call.h"
+#include "store/content.h"
 #include "store/item.h"
-#include "store/message.h"
 #include "store/tree.h"
 
 static enum st find_mailbox(struct call *c, struct err *err)
@@ -111,31 +111,11 @@ static uint32_t uid_wanted(const struct call *c, const struct folder *f)
 static enum st add(struct call *c, struct content *content, struct err *err)
 {
 	struct folder *f = c->folder;
-	struct new_message m = { .content = content,
-				 .flags = plist_u32(&c->in, PR_IMAP_FLAGS, 0) & MF_ALL };
-	struct change change;
-	struct pw *w;
-	uint32_t uid;
-	enum st st;
 
-	m.date = (int64_t)plist_u64(&c->in, PR_MESSAGE_DELIVERY_TIME, (uint64_t)clock_real());
 	folder_ready(f);
 	if (f->gone || f->noselect)
 		return fail(err, ST_NOTFOUND, "the folder was deleted");
-	m.uid = uid_wanted(c, f);
-	st = keywords_learn(f, &c->in, &m.keywords, err);
-	if (st == ST_OK)
-		st = change_begin(&change, c->mb, err);
-	if (st == ST_OK)
-		st = message_add(&change, f, &m, &uid, err);
-	if (st != ST_OK)
-		return st;
-	change_wait(&change);
-	w = call_reply(c, 3);
-	pw_u64(w, PR_FID, folder_fid(f));
-	pw_u32(w, PR_UIDVALIDITY, f->uidvalidity);
-	pw_u32(w, PR_INTERNET_ARTICLE_NUMBER, uid);
-	return ST_OK;
+	return call_put_message(c, f, content, uid_wanted(c, f), err);
 }
 
 enum st serve_ADM_RESTORE(struct call *c, struct err *err)
